@@ -132,8 +132,8 @@ impl fmt::Display for Span {
         let ns = self.0;
         match ns {
             0 => write!(f, "0s"),
-            _ if ns % 3_600_000_000_000 == 0 => write!(f, "{}h", ns / 3_600_000_000_000),
-            _ if ns % 60_000_000_000 == 0 => write!(f, "{}m", ns / 60_000_000_000),
+            _ if ns.is_multiple_of(3_600_000_000_000) => write!(f, "{}h", ns / 3_600_000_000_000),
+            _ if ns.is_multiple_of(60_000_000_000) => write!(f, "{}m", ns / 60_000_000_000),
             _ if ns >= 1_000_000_000 => write!(f, "{}s", trimmed(ns as f64 / 1e9)),
             _ if ns >= 1_000_000 => write!(f, "{}ms", trimmed(ns as f64 / 1e6)),
             _ if ns >= 1_000 => write!(f, "{}us", trimmed(ns as f64 / 1e3)),
