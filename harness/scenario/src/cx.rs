@@ -1,0 +1,132 @@
+//! What every decoder shares: names, problems, warnings, outside files. Must not decode anything itself.
+
+use crate::names::Names;
+use crate::source::Source;
+use sha2::{Digest, Sha256};
+use shakedown_core::allowed::AllowList;
+use shakedown_core::tree::{Node, Problem, Problems};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+/// The state of one check.
+pub struct Cx<'a> {
+    /// What is checked.
+    pub source: &'a Source<'a>,
+    /// Everything that has a name.
+    pub names: Names,
+    /// Mistakes so far.
+    pub p: Problems,
+    /// Warnings so far.
+    pub warnings: Vec<Problem>,
+    /// Hashes of outside files.
+    pub files: BTreeMap<String, String>,
+    /// Releases of the embedded shops, by service.
+    pub releases: BTreeMap<String, BTreeSet<String>>,
+    /// The allow list, once it is read.
+    pub allow: Option<AllowList>,
+}
+
+impl Cx<'_> {
+    /// Adds a warning.
+    pub fn warn(&mut self, span: &Range<usize>, message: impl Into<String>, hint: impl Into<String>) {
+        self.warnings.push(Problem { span: span.clone(), message: message.into(), hint: Some(hint.into()) });
+    }
+
+    /// A path as written, resolved against the scenario.
+    pub fn resolve(&self, written: &str) -> String {
+        self.source.path.parent().map_or_else(|| written.into(), |dir| dir.join(written).to_string_lossy().into_owned())
+    }
+
+    /// Reads an outside file and notes its hash; what goes wrong is a problem.
+    pub fn read(&mut self, node: &Node, written: &str, most: usize) -> Option<Vec<u8>> {
+        let path = self.resolve(written);
+        let bytes = match self.source.files.read(path.as_ref()) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                self.p.hint(&node.span, format!("`{written}` cannot be read: {why}"), "paths are relative to the scenario file");
+                return None;
+            }
+        };
+        if bytes.len() > most {
+            self.p.add(&node.span, format!("`{written}` has {} bytes; at most {most} are read", bytes.len()));
+            return None;
+        }
+        let mut hex = String::new();
+        for byte in Sha256::digest(&bytes) {
+            let _ = write!(hex, "{byte:02x}");
+        }
+        self.files.insert(written.to_owned(), hex);
+        Some(bytes)
+    }
+
+    /// Judges a literal address against `allow`; names other than `localhost` are judged when they are resolved.
+    pub fn judge_host(&mut self, host: &str, port: u16, span: &Range<usize>) {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let literal = if bare == "localhost" { Ok(IpAddr::from([127, 0, 0, 1])) } else { bare.parse::<IpAddr>() };
+        let (Ok(ip), Some(allow)) = (literal, &self.allow) else { return };
+        if let Err(why) = allow.check(SocketAddr::new(ip, port)) {
+            let why = why.to_string();
+            let (cause, hint) = why.split_once("; ").unwrap_or((&why, "add its block to environment.allow"));
+            self.p.hint(span, cause, hint);
+        }
+    }
+}
+
+/// A URL taken apart.
+pub struct Url<'a> {
+    /// `true` for https.
+    pub tls: bool,
+    /// Host, with brackets when IPv6.
+    pub host: &'a str,
+    /// Port, the scheme's own when not given.
+    pub port: u16,
+}
+
+/// Reads `http://host:port/base`; no user, no query.
+///
+/// # Errors
+/// What is wrong and, after `; `, what to write.
+pub fn url(text: &str) -> Result<Url<'_>, String> {
+    let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("`{text}` is not a URL; write http://127.0.0.1:8080"))?;
+    let tls = match scheme {
+        "http" => false,
+        "https" => true,
+        _ => return Err(format!("the scheme `{scheme}` is not one load can use; write http:// or https://")),
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("a URL must not hold a user or password; use a header with ${secret:NAME}".into());
+    }
+    if rest.contains(['?', '#']) || rest.contains(char::is_whitespace) {
+        return Err(format!("`{text}` is not a base URL; leave out query and fragment"));
+    }
+    let (host, port) = host_port(authority, if tls { 443 } else { 80 })?;
+    Ok(Url { tls, host, port })
+}
+
+/// Reads `host:port` or, with a default port, `host`.
+///
+/// # Errors
+/// What is wrong and what to write.
+pub fn host_port(text: &str, default: u16) -> Result<(&str, u16), String> {
+    let wrong = || format!("`{text}` is not an address; write host:port");
+    let bracket = text.starts_with('[');
+    let split =
+        if bracket { text.find(']').map(|i| text.split_at(i + 1)) } else { Some(text.split_at(text.find(':').unwrap_or(text.len()))) };
+    let (host, rest) = split.ok_or_else(wrong)?;
+    let port = match rest.strip_prefix(':') {
+        Some(port) => port.parse().map_err(|_| wrong())?,
+        None if rest.is_empty() && default != 0 => default,
+        None => return Err(wrong()),
+    };
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_' || (bracket && matches!(c, '[' | ']' | ':'));
+    if host.is_empty() || !host.chars().all(fine) {
+        return Err(wrong());
+    }
+    if bracket && host[1..host.len() - 1].parse::<IpAddr>().is_err() {
+        return Err(wrong());
+    }
+    Ok((host, port))
+}
