@@ -1,2 +1,34 @@
-//! x
-fn main() {}
+//! The binary: arguments in, exit code out. Starts the keeper before any other thread; everything else is in the modules.
+
+mod actions;
+mod cli;
+mod commands;
+mod hidden;
+mod registry;
+mod services;
+mod session;
+mod source;
+mod ui;
+mod wall;
+
+use clap::Parser;
+use shakedown_core::Exit;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    if let Some(code) = hidden::dispatch() {
+        return code;
+    }
+    let cli = cli::Cli::parse();
+    let level = ["warn", "info", "debug", "trace"][usize::from(cli.verbose).min(3)];
+    let filter = EnvFilter::try_from_env("SHAKEDOWN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_target(false).init();
+    match commands::dispatch(cli.command) {
+        Ok(exit) => ExitCode::from(u8::from(exit)),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::from(u8::from(Exit::Internal))
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line: names, flags, help. Must not do anything.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Proves a rollout, and the way back, before promotion.
+#[derive(Parser, Debug)]
+#[command(name = "shakedown", version, max_term_width = 100, after_help = EXITS, propagate_version = true)]
+pub struct Cli {
+    /// More detail on stderr (repeat for more).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXITS: &str = "\
+Exit codes: 0 promote · 14 promote with conditions · 10 rollback · 12 inconclusive · 4 the evidence is in doubt ·
+13 halted · 11 the rollback path failed · 2 usage or scenario error · 3 environment not ready · 70 internal error ·
+130/143 interrupted, everything undone.";
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a scenario: start, load, break, roll out, judge, undo.
+    Run(Run),
+    /// Name every mistake in a scenario at once; nothing is sent.
+    Check(Scenario),
+    /// Print what a run would do and what it can prove; nothing is sent.
+    Plan(Scenario),
+    /// Recompute a run's decision from its files.
+    Judge {
+        /// Run directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        run: PathBuf,
+        /// Print the decision record instead of the end block.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write a report of a run.
+    Report {
+        /// Run directory.
+        #[arg(value_hint = ValueHint::DirPath)]
+        run: PathBuf,
+        /// Format: html, junit, markdown or json.
+        #[arg(long)]
+        format: String,
+        /// Where to write it; standard output when absent or `-`.
+        #[arg(long, short, value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Start the embedded shop alone, until ctrl-C.
+    Pilot(Pilot),
+    /// Write a first scenario to start from.
+    Init {
+        /// File to write.
+        #[arg(default_value = "scenario.yaml", value_hint = ValueHint::FilePath)]
+        path: PathBuf,
+    },
+    /// Undo what earlier runs left behind.
+    Recover {
+        /// Also undo records of runs that seem alive.
+        #[arg(long)]
+        force: bool,
+    },
+    /// List fault kinds, drivers, signals and reports, and what is not available yet.
+    Kinds {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of the scenario language.
+    Schema,
+    /// Print a completion script.
+    Completions {
+        /// Shell.
+        shell: clap_complete::Shell,
+    },
+    #[command(hide = true)]
+    Compare(Rest),
+    #[command(hide = true)]
+    Merge(Rest),
+    #[command(hide = true)]
+    Search(Rest),
+    #[command(hide = true)]
+    Shrink(Rest),
+    #[command(hide = true)]
+    Record(Rest),
+    #[command(hide = true)]
+    Import(Rest),
+    #[command(hide = true)]
+    Incident(Rest),
+    #[command(hide = true)]
+    Proxy(Rest),
+    #[command(hide = true)]
+    Gameday(Rest),
+}
+
+/// Arguments of a command that is not available yet.
+#[derive(Args, Debug)]
+pub struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub rest: Vec<OsString>,
+}
+
+/// What reading a scenario takes.
+#[derive(Args, Debug, Clone)]
+pub struct Scenario {
+    /// Scenario file.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub scenario: PathBuf,
+    /// Give `${NAME}` a value (repeatable); goes before the environment.
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = pair)]
+    pub set: Vec<(String, String)>,
+    /// Seed of the run; drawn and printed when given nowhere.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Required for `class: production`: the environment's name.
+    #[arg(long, value_name = "NAME")]
+    pub confirm: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Run {
+    #[command(flatten)]
+    pub scenario: Scenario,
+    /// What is shown while it runs.
+    #[arg(long, value_enum, default_value_t = Ui::Auto)]
+    pub ui: Ui,
+    /// Run directory; `runs/…` when absent. Must not exist or be empty.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
+    /// Reports to write into the run directory.
+    #[arg(long, value_delimiter = ',', default_value = "html,junit,markdown")]
+    pub report: Vec<String>,
+    /// Print every change the run would make, and make none.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Exit 0 instead of 14 when only objectives with a condition missed.
+    #[arg(long)]
+    pub accept_conditions: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Ui {
+    /// A redrawn screen on a terminal, plain lines elsewhere.
+    Auto,
+    /// A line every 5 s.
+    Plain,
+    /// One JSON object a line.
+    Json,
+    /// Only the end.
+    None,
+}
+
+#[derive(Args, Debug)]
+pub struct Pilot {
+    /// List the flaws a release can have.
+    #[arg(long)]
+    pub flaws: bool,
+    /// Flaws of v2, by name.
+    #[arg(long, value_delimiter = ',', value_name = "FLAW,…")]
+    pub v2: Vec<String>,
+    /// Where the router listens.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: std::net::SocketAddr,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())).ok_or_else(|| format!("`{text}` is not NAME=VALUE"))
+}

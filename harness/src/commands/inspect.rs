@@ -1,0 +1,74 @@
+//! `judge RUN` and `report RUN`: what a finished run's files say. Must not change the run directory.
+
+use super::{print, run, tell};
+use crate::{registry, session, ui};
+use anyhow::Context;
+use shakedown_core::{Decision, Exit, Plan};
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+/// `shakedown judge RUN`.
+pub fn judge(dir: &Path, json: bool) -> anyhow::Result<Exit> {
+    let plan = match read_plan(dir) {
+        Ok(plan) => Arc::new(plan),
+        Err(why) => {
+            tell(&format!("{why:#}; give the directory of a run. (exit 2)"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let decision = shakedown_engine::decide_from(dir, &mut shakedown_judge::Judge::new(plan.clone()))?;
+    let text = session::decision_json(&decision)?;
+    if json {
+        print(&text)?;
+    } else {
+        let style = ui::style(std::io::stdout().is_terminal());
+        print(&shakedown_report::terminal::end_block(&plan, &decision, &dir.display().to_string(), style))?;
+    }
+    let kept = dir.join("decision.json");
+    match std::fs::read_to_string(&kept) {
+        Ok(before) if before == text => Ok(decision.exit),
+        Ok(_) => {
+            tell(&format!("{} says otherwise: it was changed, or written by another version", kept.display()));
+            Ok(Exit::Internal)
+        }
+        Err(why) => {
+            tell(&format!("{} cannot be read ({why}): the run did not end by itself", kept.display()));
+            Ok(decision.exit)
+        }
+    }
+}
+
+/// `shakedown report RUN`.
+pub fn report(dir: &Path, format: &str, output: Option<&Path>) -> anyhow::Result<Exit> {
+    let Some(reporter) = registry::REPORTERS.iter().find(|r| r.name() == format) else {
+        let known: Vec<_> = registry::REPORTERS.iter().map(|r| r.name()).collect();
+        tell(&format!("there is no report format `{format}`; known: {}. (exit 2)", known.join(", ")));
+        return Ok(Exit::Usage);
+    };
+    let read = || -> anyhow::Result<(Plan, Decision)> {
+        let text = std::fs::read_to_string(dir.join("decision.json"))
+            .with_context(|| format!("cannot read {}; `shakedown judge` can recompute it", dir.join("decision.json").display()))?;
+        Ok((read_plan(dir)?, serde_json::from_str(&text).context("decision.json is not a decision record of this version")?))
+    };
+    let (plan, decision) = match read() {
+        Ok(both) => both,
+        Err(why) => {
+            tell(&format!("{why:#}. (exit 2)"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let mut out: Vec<u8> = Vec::new();
+    reporter.finish(&plan, &mut run::events(dir)?, &decision, &mut out)?;
+    match output.filter(|p| *p != Path::new("-")) {
+        Some(path) => std::fs::write(path, out).with_context(|| format!("cannot write {}", path.display()))?,
+        None => std::io::stdout().lock().write_all(&out)?,
+    }
+    Ok(Exit::Promote)
+}
+
+fn read_plan(dir: &Path) -> anyhow::Result<Plan> {
+    let path = dir.join("plan.json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is not a plan of this version", path.display()))
+}

@@ -1,0 +1,127 @@
+//! `run`: a scenario from file to exit code. Prints the end block; leaves a run directory.
+
+use super::{plan, print, tell};
+use crate::cli::{self, Ui};
+use crate::session::{self, Outcome, Wiring};
+use crate::source::{self, Loaded, NotLoaded};
+use crate::ui::{self, Watcher};
+use anyhow::{Context, bail};
+use shakedown_core::decision::{Decision, Exit};
+use shakedown_core::event::{Event, HaltBy, Input};
+use shakedown_core::snapshot::Sample;
+use shakedown_process::Keeper;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Interrupts that can wait to be read; more mean no more.
+const HALTS: usize = 8;
+
+pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
+    // First of all threads: every child hangs on it.
+    let keeper = Keeper::start();
+    let loaded = match source::load(&args.scenario) {
+        Ok(loaded) => loaded,
+        Err(why) => return Ok(plan::not_loaded(why)),
+    };
+    if let Some(unknown) = args.report.iter().find(|r| !crate::registry::REPORTERS.iter().any(|k| k.name() == r.as_str())) {
+        return Ok(plan::not_loaded(NotLoaded::Mistakes(format!("there is no report format `{unknown}`; see `shakedown kinds`"))));
+    }
+    plan::warn(&loaded, &args.scenario.scenario);
+    if args.dry_run {
+        return plan::show(&loaded);
+    }
+    let dir = match directory(args.out.as_deref(), &loaded) {
+        Ok(dir) => dir,
+        Err(why) => {
+            tell(&format!("{why:#}. Nothing was sent. (exit 2)"));
+            return Ok(Exit::Usage);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let outcome = runtime.block_on(go(&loaded, keeper, &dir, args.ui))?;
+    match outcome {
+        Outcome::NotReady(why) => {
+            tell(&format!("not ready: {why}. Nothing was sent. (exit 3)"));
+            Ok(Exit::NotReady)
+        }
+        Outcome::Decided(decision) => finish(args, &loaded, &dir, &decision),
+    }
+}
+
+async fn go(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui) -> anyhow::Result<Outcome> {
+    let plan = Arc::new(loaded.checked.plan.clone());
+    if mode != Ui::None && mode != Ui::Json {
+        tell(&format!("{}  seed {}  {}", plan.name, plan.seed, dir.display()));
+    }
+    let (halt, halts) = tokio::sync::mpsc::channel(HALTS);
+    for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
+        let mut stream = signal(kind)?;
+        let halt = halt.clone();
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                tell(if number == 2 { "\ninterrupted: undoing everything (again to hurry)" } else { "\nterminated: undoing everything" });
+                if halt.try_send(HaltBy::Signal(number)).is_err() {
+                    tracing::debug!("already stopping");
+                }
+            }
+        });
+    }
+    let (_, observer) = Watcher::new(plan, mode).observer();
+    session::run(loaded, Wiring { keeper, dir: dir.to_owned(), observer, halts }).await
+}
+
+/// The run directory: as asked, or a new one under `runs/`.
+fn directory(asked: Option<&Path>, loaded: &Loaded) -> anyhow::Result<PathBuf> {
+    let stamp = crate::wall::now().replace([':', '-'], "").split('.').next().unwrap_or_default().to_owned();
+    let dir = asked.map_or_else(
+        || PathBuf::from("runs").join(format!("{stamp}-{}-{:04x}", loaded.checked.plan.name, rand::random::<u16>())),
+        Path::to_owned,
+    );
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the run directory {}", dir.display()))?;
+    if std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?.next().is_some() {
+        bail!("{} is not empty; give --out a new directory", dir.display());
+    }
+    std::fs::canonicalize(&dir).with_context(|| format!("cannot find {}", dir.display()))
+}
+
+fn finish(args: &cli::Run, loaded: &Loaded, dir: &Path, decision: &Decision) -> anyhow::Result<Exit> {
+    for format in &args.report {
+        write_report(loaded, dir, decision, format)?;
+    }
+    let shown = std::env::current_dir().ok().and_then(|here| dir.strip_prefix(here).ok()).unwrap_or(dir).display().to_string();
+    if args.ui != Ui::Json {
+        let style = ui::style(std::io::stdout().is_terminal());
+        print(&shakedown_report::terminal::end_block(&loaded.checked.plan, decision, &shown, style))?;
+    }
+    Ok(if decision.exit == Exit::Conditions && args.accept_conditions { Exit::Promote } else { decision.exit })
+}
+
+fn write_report(loaded: &Loaded, dir: &Path, decision: &Decision, format: &str) -> anyhow::Result<()> {
+    let Some(reporter) = crate::registry::REPORTERS.iter().find(|r| r.name() == format) else {
+        bail!("there is no report format `{format}`");
+    };
+    let path = dir.join(reporter.file());
+    if path.file_name() == Some("decision.json".as_ref()) {
+        return Ok(()); // the record itself, already there
+    }
+    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?);
+    let mut events = events(dir)?;
+    reporter.finish(&loaded.checked.plan, &mut events, decision, &mut file).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A run's events with its samples at the end.
+pub fn events(dir: &Path) -> anyhow::Result<impl Iterator<Item = Event> + use<>> {
+    let all: Vec<Event> = shakedown_engine::journal::read(dir)?.collect::<Result<_, _>>()?;
+    let last = all.last().map_or((0, shakedown_core::Offset::ZERO), |e| (e.seq + 1, e.at));
+    let samples = samples(dir)?;
+    Ok(all.into_iter().chain(std::iter::once(Event { seq: last.0, at: last.1, what: Input::Samples(samples) })))
+}
+
+/// The kept requests of a run; a run that was cut may have none.
+fn samples(dir: &Path) -> anyhow::Result<Vec<Sample>> {
+    let path = dir.join("samples.jsonl");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| format!("{} is damaged", path.display()))).collect()
+}

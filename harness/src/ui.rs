@@ -1,0 +1,105 @@
+//! What a person sees while a run goes on: a redrawn screen, plain lines, JSON, or nothing. Must not influence the run.
+
+use crate::cli::Ui;
+use shakedown_core::event::{Event, Fact, Input};
+use shakedown_core::{Offset, Plan};
+use shakedown_report::Style;
+use shakedown_report::live::Live;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// How often plain lines come.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+/// How often the screen is redrawn.
+const REDRAW_EVERY: Duration = Duration::from_millis(250);
+/// Narrowest and widest screen drawn.
+const WIDTHS: (usize, usize) = (60, 120);
+
+/// The live view of one run.
+pub struct Watcher {
+    live: Live,
+    mode: Ui,
+    last: Option<Instant>,
+    drawn_lines: usize,
+    style: Style,
+}
+
+/// The style of a stream: colour and width only where a person looks.
+pub fn style(terminal: bool) -> Style {
+    let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    let width = columns.or_else(|| terminal.then(terminal_width).flatten()).unwrap_or(100).clamp(WIDTHS.0, WIDTHS.1);
+    Style { color: terminal && std::env::var_os("NO_COLOR").is_none(), width, unicode: true }
+}
+
+fn terminal_width() -> Option<usize> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ writes one winsize through the pointer, which is valid for the call.
+    let done = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    (done == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+impl Watcher {
+    /// For `mode`; `auto` looks at stderr.
+    pub fn new(plan: Arc<Plan>, mode: Ui) -> Watcher {
+        let terminal = std::io::stderr().is_terminal();
+        let mode = match mode {
+            Ui::Auto if terminal => Ui::Auto,
+            Ui::Auto => Ui::Plain,
+            other => other,
+        };
+        let style = style(terminal);
+        Watcher { live: Live::new(plan, style), mode, last: None, drawn_lines: 0, style }
+    }
+
+    /// The observer the engine calls with every event.
+    pub fn observer(self) -> (Arc<Mutex<Watcher>>, Box<dyn FnMut(&Event) + Send>) {
+        let shared = Arc::new(Mutex::new(self));
+        let inner = shared.clone();
+        (shared, Box::new(move |event| inner.lock().expect("the view does not panic").push(event)))
+    }
+
+    fn push(&mut self, event: &Event) {
+        if self.mode == Ui::None {
+            return;
+        }
+        self.live.push(event);
+        if self.mode == Ui::Json {
+            if let Some(line) = Live::json_line(event) {
+                say(&mut std::io::stdout().lock(), &line);
+            }
+            return;
+        }
+        let due = if self.mode == Ui::Auto { REDRAW_EVERY } else { PLAIN_EVERY };
+        let milestone = self.mode == Ui::Plain && matches!(&event.what, Input::Fact(fact) if is_milestone(fact));
+        if milestone || self.last.is_none_or(|last| last.elapsed() >= due) {
+            self.last = Some(Instant::now());
+            self.draw(event.at);
+        }
+    }
+
+    fn draw(&mut self, now: Offset) {
+        let mut err = std::io::stderr().lock();
+        if self.mode == Ui::Plain {
+            for line in self.live.plain(now) {
+                say(&mut err, &line);
+            }
+            return;
+        }
+        let screen = self.live.screen(now, self.style.width);
+        let up = if self.drawn_lines > 0 { format!("\x1b[{}F\x1b[J", self.drawn_lines) } else { String::new() };
+        self.drawn_lines = screen.lines().count();
+        say(&mut err, format!("{up}{}", screen.trim_end_matches('\n')).as_str());
+    }
+}
+
+fn is_milestone(fact: &Fact) -> bool {
+    !matches!(fact, Fact::WeightAsked(_) | Fact::WeightRead(_) | Fact::StreamStarted(_) | Fact::StreamEnded(_))
+}
+
+/// Writes a line; a closed pipe must not end a run that still has things to undo.
+fn say(out: &mut dyn Write, line: &str) {
+    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+        tracing::debug!("nobody reads the live view any more");
+    }
+}
