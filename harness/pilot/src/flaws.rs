@@ -4,8 +4,8 @@ use shakedown_core::Fail;
 
 /// Every flaw: name and what it does. The order is the order of [`Flaw`].
 pub const FLAWS: &[(&str, &str)] = &[
-    ("slow-tail", "8% of the requests take 60 to 150 ms longer"),
-    ("errors", "2% of the requests are answered with 500"),
+    ("slow-tail", "15% of the requests take 60 to 150 ms longer"),
+    ("errors", "5% of the requests are answered with 500"),
     ("slow", "every request takes twice as long"),
     ("empty-body", "every answer is 200 with an empty body"),
     ("drops-writes", "5% of the accepted orders are acknowledged but never stored"),

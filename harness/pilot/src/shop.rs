@@ -32,10 +32,10 @@ const PAYMENTS_TIMEOUT: Duration = Duration::from_secs(1);
 const WILD_RETRIES: u32 = 3;
 
 /// `errors`: share of requests answered with 500.
-const ERROR_SHARE: f64 = 0.02;
+const ERROR_SHARE: f64 = 0.05;
 
 /// `slow-tail`: share of slow requests, and what they take longer.
-const TAIL_SHARE: f64 = 0.08;
+const TAIL_SHARE: f64 = 0.15;
 const TAIL_MIN: Duration = Duration::from_millis(60);
 const TAIL_MAX: Duration = Duration::from_millis(150);
 
