@@ -1,5 +1,7 @@
 //! `kill -9` of the harness in the middle of every shipped scenario: after at most a second nothing is alive, stopped or changed.
 
+#![allow(clippy::print_stdout, reason = "how long it took is a figure worth seeing")]
+
 mod common;
 
 use common::{Scratch, alone, carrying, root, spawn, until};

@@ -3,6 +3,7 @@
 use crate::flaws::Flaws;
 use serde::{Deserialize, Serialize};
 use shakedown_core::Fail;
+use shakedown_core::plan::Sticky;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -29,16 +30,6 @@ pub struct ShopConfig {
     /// What keeps a caller on one release; `None` splits by request.
     #[serde(default)]
     pub sticky: Option<Sticky>,
-}
-
-/// What keeps a caller on one release. Requests without it are split one by one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Sticky {
-    /// Value of this request header.
-    Header(String),
-    /// Value of this cookie.
-    Cookie(String),
 }
 
 impl ShopConfig {

@@ -18,7 +18,7 @@ mod split;
 mod stub;
 mod weights;
 
-pub use config::{ENDPOINTS, ShopConfig, Sticky};
+pub use config::{ENDPOINTS, ShopConfig};
 pub use flaws::FLAWS;
 pub use pilot::{Pilot, runtime, serve_shop};
 pub use stub::{Stub, StubConfig, serve_stub};

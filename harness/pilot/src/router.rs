@@ -2,7 +2,6 @@
 //! says who answered: only the shop knows.
 
 use crate::client::{CallError, Pool};
-use crate::config::Sticky;
 use crate::server::{Answer, body_of, text};
 use crate::split::{Side, Split, sticky};
 use crate::weights::Weights;
@@ -11,6 +10,7 @@ use http::header::{self, HeaderMap, HeaderName};
 use http::{Request, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use shakedown_core::plan::Sticky;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
