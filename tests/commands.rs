@@ -78,7 +78,16 @@ fn check_names_every_mistake_at_once_with_place_and_hint() {
     let path = s.write("wrong.yaml", &text);
     let said = s.run(&["check", path.to_str().expect("a path")]);
     assert_eq!(said.code, 2);
-    for word in ["unknown key `targts`", "did you mean `targets`?", "has no unit", "written with %", "p95", "sku", "wrong.yaml:", "Nothing was sent. (exit 2)"] {
+    for word in [
+        "unknown key `targts`",
+        "did you mean `targets`?",
+        "has no unit",
+        "written with %",
+        "p95",
+        "sku",
+        "wrong.yaml:",
+        "Nothing was sent. (exit 2)",
+    ] {
         assert!(said.err.contains(word), "{word} in\n{}", said.err);
     }
 }
@@ -89,7 +98,8 @@ fn unusable_input_is_exit_2_with_what_to_do() {
     let none = s.run(&["run", "no-such.yaml"]);
     assert_eq!(none.code, 2);
     assert!(none.err.contains("no-such.yaml"), "{}", none.err);
-    for (name, text) in [("empty.yaml", ""), ("list.yaml", "- a\n- b\n"), ("broken.yaml", "a: [1, 2\nb: }\n"), ("bytes.yaml", "\u{0}\u{1}")] {
+    for (name, text) in [("empty.yaml", ""), ("list.yaml", "- a\n- b\n"), ("broken.yaml", "a: [1, 2\nb: }\n"), ("bytes.yaml", "\u{0}\u{1}")]
+    {
         let path = s.write(name, text);
         let said = s.run(&["check", path.to_str().expect("a path")]);
         assert_eq!(said.code, 2, "{name}: {}", said.err);
@@ -117,4 +127,82 @@ fn recover_with_nothing_left_says_so() {
     let said = s.run(&["recover"]);
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(said.out.contains("Nothing was left behind"), "{}", said.out);
+}
+
+/// A small scenario with a data file of its own.
+const SMALL: &str = "version: 1
+name: small
+seed: 3
+environment: {name: small, services: {pilot: {builtin: shop, releases: {v1: []}}}, targets: {shop: pilot.router}}
+traffic: {s: {target: shop, shape: [{hold: 5s, rate: 20/s}], data: {p: {csv: rows.csv}}, requests: [{get: \"/products/{{ p.id }}\"}]}}
+slos: {ok: {indicator: success_rate, min: 90%}}
+";
+
+#[test]
+fn the_plan_hash_does_not_depend_on_where_it_is_called_from() {
+    let s = Scratch::new();
+    s.write("rows.csv", "id\n1\n");
+    let path = s.write("small.yaml", SMALL);
+    let dir = path.parent().expect("a directory");
+    let hash = |name: &std::path::Path, at: &std::path::Path| {
+        let out = std::process::Command::new(env!("CARGO_BIN_EXE_shakedown")).arg("plan").arg(name).current_dir(at).output().expect("runs");
+        let text = String::from_utf8(out.stdout).expect("text");
+        text.lines().find(|l| l.contains("sha256")).unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&out.stderr))).to_owned()
+    };
+    let here = hash(std::path::Path::new("small.yaml"), dir);
+    assert_eq!(here, hash(&path, std::path::Path::new("/")));
+    assert_eq!(here, hash(std::path::Path::new("./small.yaml"), dir));
+    s.write("rows.csv", "id\n2\n");
+    assert_ne!(here, hash(&path, dir), "other data is another plan");
+}
+
+#[test]
+fn mistakes_show_the_whole_line_and_never_drive_a_terminal() {
+    let s = Scratch::new();
+    s.write("rows.csv", "id\n1\n");
+    let check = |name: &str, text: &[u8]| {
+        let path = s.path(name);
+        std::fs::write(&path, text).expect("written");
+        let said = s.run(&["check", path.to_str().expect("a path")]);
+        assert_eq!(said.code, 2, "{name}: {} {}", said.out, said.err);
+        assert!(!said.err.contains("panicked") && !said.err.contains('\u{1b}'), "{name}: {}", said.err);
+        said.err
+    };
+    let said = check("key.yaml", SMALL.replace("rate:", "rte:").as_bytes());
+    assert!(said.contains("key.yaml:5:") && said.contains("traffic: {s: {target: shop, shape: [{hold: 5s, rte: 20/s}]"), "{said}");
+    let said = check("escape.yaml", SMALL.replace("name: small\n", "name: \"\\e[31m\u{1b}[31m\"\n").as_bytes());
+    assert!(said.contains("escape.yaml:2:"), "{said}");
+    let mut latin = SMALL.replace("small\nseed", "caf\nseed").into_bytes();
+    let at = latin.windows(3).position(|w| w == b"caf").expect("there") + 3;
+    latin.insert(at, 0xe9);
+    let said = check("latin.yaml", &latin);
+    assert!(said.contains("latin.yaml:2:10: the byte 0xe9 is not UTF-8"), "{said}");
+    let many: String = (0..20_000).map(|i| format!("k{i}: 1\n")).collect();
+    let said = check("many.yaml", many.as_bytes());
+    assert!(said.contains("more. ") && said.len() < 100_000, "{}", said.len());
+    let said = check("device.yaml", SMALL.replace("rows.csv", "/dev/zero").as_bytes());
+    assert!(said.contains("not a regular file"), "{said}");
+}
+
+#[test]
+fn arguments_that_cannot_be_right_say_so() {
+    let s = Scratch::new();
+    s.write("rows.csv", "id\n1\n");
+    let path = s.write("small.yaml", SMALL);
+    let name = path.to_str().expect("a path");
+    for (args, word) in [
+        (vec!["check", name, "--set", "1x"], "is not NAME=VALUE"),
+        (vec!["check", name, "--set", "=1"], "is not a variable's name"),
+        (vec!["check", name, "--seed", "99999999999999999999"], "too large"),
+        (vec!["check", name, "--policy", "p.yaml"], "policies are not available yet"),
+        (vec!["run", name, "--segment", "1/2"], "not available yet"),
+        (vec!["run", name, "--report", "pdf"], "no report format `pdf`"),
+        (vec!["run", name, "--out", name], "cannot make the run directory"),
+        (vec!["pilot", "--listen", "0.0.0.0:0"], "outside loopback"),
+        (vec!["pilot", "--v2", "nope"], "there is no flaw `nope`"),
+    ] {
+        let said = s.run(&args);
+        assert_eq!(said.code, 2, "{args:?}: {} {}", said.out, said.err);
+        assert!(said.err.contains(word), "{args:?}: {}", said.err);
+    }
 }

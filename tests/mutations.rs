@@ -120,8 +120,12 @@ fn two_runs_of_one_environment() {
 fn a_secret_is_in_no_output() {
     let _alone = alone();
     let s = Scratch::new();
-    let text = short("errors").replace("get: \"/products/{{ products.id }}\"", "get: \"/products/{{ products.id }}\", headers: {authorization: \"Bearer ${secret:TOKEN}\"}");
-    let text = text.replace("  services:\n", "  services:\n    extra: {command: [sh, -c, 'sleep 60'], env: {TOKEN: \"${secret:TOKEN}\"}}\n");
+    let text = short("errors").replace(
+        "get: \"/products/{{ products.id }}\"",
+        "get: \"/products/{{ products.id }}\", headers: {authorization: \"Bearer ${secret:TOKEN}\"}",
+    );
+    let text =
+        text.replace("  services:\n", "  services:\n    extra: {command: [sh, -c, 'sleep 60'], env: {TOKEN: \"${secret:TOKEN}\"}}\n");
     let text = format!("{text}teardown: [{{command: [sh, -c, 'echo ${{secret:TOKEN}} >/dev/null']}}]\n");
     let path = s.write("scenario.yaml", &text);
     let out = s.path("out");
@@ -149,7 +153,8 @@ fn a_secret_is_in_no_output() {
 #[test]
 fn a_missing_secret_is_a_scenario_error() {
     let s = Scratch::new();
-    let text = short("").replace("get: \"/products/{{ products.id }}\"", "get: /products/p1, headers: {authorization: \"${secret:NOT_SET_ANYWHERE}\"}");
+    let text = short("")
+        .replace("get: \"/products/{{ products.id }}\"", "get: /products/p1, headers: {authorization: \"${secret:NOT_SET_ANYWHERE}\"}");
     let path = s.write("scenario.yaml", &text);
     let said = s.scenario(&path, &[]);
     assert_eq!(said.code, 2, "{}\n{}", said.out, said.err);

@@ -16,9 +16,13 @@ pub struct Cli {
 }
 
 const EXITS: &str = "\
-Exit codes: 0 promote · 14 promote with conditions · 10 rollback · 12 inconclusive · 4 the evidence is in doubt ·
-13 halted · 11 the rollback path failed · 2 usage or scenario error · 3 environment not ready · 70 internal error ·
-130/143 interrupted, everything undone.";
+Exit codes:
+    0  promote (pass)                      4  the evidence is in doubt
+   14  promote with conditions            13  halted
+   10  rollback (fail)                    11  the rollback path failed
+   12  inconclusive                       70  internal error
+    2  usage or scenario error       130/143  interrupted, everything undone
+    3  environment not ready";
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
@@ -63,7 +67,7 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// List fault kinds, drivers, signals and reports, and what is not available yet.
+    /// List fault kinds, drivers, signals, reports and indicators, and what is not available yet.
     Kinds {
         /// As JSON.
         #[arg(long)]
@@ -118,6 +122,9 @@ pub struct Scenario {
     /// Required for `class: production`: the environment's name.
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Not available yet: a policy that narrows what a run may do.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub policy: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -136,6 +143,12 @@ pub struct Run {
     /// Print every change the run would make, and make none.
     #[arg(long)]
     pub dry_run: bool,
+    /// Run in a fraction or multiple of the time, e.g. 0.1x. Such a run never promotes.
+    #[arg(long, value_name = "FACTOR", value_parser = crate::scale::parse)]
+    pub time_scale: Option<f64>,
+    /// Not available yet: this generator's part of the load.
+    #[arg(long, value_name = "I/N", hide = true)]
+    pub segment: Option<String>,
     /// Exit 0 instead of 14 when only objectives with a condition missed.
     #[arg(long)]
     pub accept_conditions: bool,
@@ -167,5 +180,11 @@ pub struct Pilot {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    text.split_once('=').map(|(n, v)| (n.to_owned(), v.to_owned())).ok_or_else(|| format!("`{text}` is not NAME=VALUE"))
+    let name =
+        |n: &str| n.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && n.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    match text.split_once('=') {
+        Some((n, v)) if name(n) => Ok((n.to_owned(), v.to_owned())),
+        Some((n, _)) => Err(format!("`{n}` is not a variable's name; write NAME=VALUE")),
+        None => Err(format!("`{text}` is not NAME=VALUE")),
+    }
 }

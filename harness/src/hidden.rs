@@ -43,7 +43,8 @@ fn serve<C: DeserializeOwned>(args: &[OsString], start: impl FnOnce(C, Listen) -
     let args: Vec<String> = args.iter().map(|a| a.to_string_lossy().into_owned()).collect();
     let values = |flag: &str| -> Vec<String> { args.windows(2).filter(|w| w[0] == flag).map(|w| w[1].clone()).collect() };
     let config = values("--config").first().map(|text| serde_json::from_str(text));
-    let listen = values("--listen").iter().filter_map(|l| l.split_once('=').and_then(|(n, a)| Some((n.to_owned(), a.parse().ok()?)))).collect();
+    let listen =
+        values("--listen").iter().filter_map(|l| l.split_once('=').and_then(|(n, a)| Some((n.to_owned(), a.parse().ok()?)))).collect();
     let Some(Ok(config)) = config else {
         return complain("this role takes --config JSON from shakedown itself");
     };

@@ -5,8 +5,10 @@ mod cli;
 mod commands;
 mod hidden;
 mod registry;
+mod scale;
 mod services;
 mod session;
+mod snippet;
 mod source;
 mod ui;
 mod wall;
@@ -20,6 +22,8 @@ fn main() -> ExitCode {
     if let Some(code) = hidden::dispatch() {
         return code;
     }
+    // First of all threads: every child hangs on it.
+    drop(shakedown_process::Keeper::start());
     let cli = cli::Cli::parse();
     let level = ["warn", "info", "debug", "trace"][usize::from(cli.verbose).min(3)];
     let filter = EnvFilter::try_from_env("SHAKEDOWN_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -45,12 +45,30 @@ pub fn kinds_text() -> String {
             out.push_str(&format!("  {:<20} {}{later}\n", kind.name(), kind.about()));
         }
     }
+    for (available, title) in [(true, "indicators"), (false, "indicators  (not available yet)")] {
+        out.push_str(&format!("{title}\n"));
+        let names: Vec<&str> = shakedown_scenario::indicators().filter(|(_, now)| *now == available).map(|(name, _)| name).collect();
+        for line in names.chunks(6) {
+            out.push_str(&format!("  {}\n", line.join(" ")));
+        }
+    }
+    out.push_str("keys  (not available yet)\n");
+    for (key, about) in shakedown_scenario::LATER_KEYS {
+        out.push_str(&format!("  {key:<39} {about}\n"));
+    }
     out
 }
 
 /// `shakedown kinds --json`.
 #[must_use]
 pub fn kinds_json() -> Value {
-    let one = |k: &&dyn Kind| json!({"name": k.name(), "about": k.about(), "available": k.available() == Available::Now, "schema": k.schema()});
-    families().into_iter().map(|(family, kinds)| (family.to_owned(), kinds.iter().map(one).collect())).collect::<serde_json::Map<_, Value>>().into()
+    let one =
+        |k: &&dyn Kind| json!({"name": k.name(), "about": k.about(), "available": k.available() == Available::Now, "schema": k.schema()});
+    let mut all: serde_json::Map<_, Value> =
+        families().into_iter().map(|(f, kinds)| (f.to_owned(), kinds.iter().map(one).collect())).collect();
+    let indicators = shakedown_scenario::indicators().map(|(name, now)| json!({"name": name, "available": now}));
+    all.insert("indicators".into(), indicators.collect());
+    let keys = shakedown_scenario::LATER_KEYS.iter().map(|(key, about)| json!({"name": key, "about": about, "available": false}));
+    all.insert("keys".into(), keys.collect());
+    all.into()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use shakedown_core::event::Input;
-use shakedown_core::plan::{Plan, Ready, Service, ServiceKind};
+use shakedown_core::plan::{Plan, Ready, Service, ServiceKind, Sticky};
 use shakedown_core::seams::{Endpoints, Fail, Sink};
 use shakedown_core::{AllowList, Secrets};
 use shakedown_pilot::{ShopConfig, StubConfig};
@@ -18,7 +18,14 @@ pub fn on_exit(sink: Arc<dyn Sink>) -> Arc<dyn Fn(&str, i32) + Send + Sync> {
 }
 
 /// Specs of all services, in the plan's order.
-pub fn specs(plan: &Plan, base: &Path, dir: &Path, secrets: &Secrets, endpoints: &Endpoints, env: &[(String, String)]) -> Result<Vec<ServiceSpec>, Fail> {
+pub fn specs(
+    plan: &Plan,
+    base: &Path,
+    dir: &Path,
+    secrets: &Secrets,
+    endpoints: &Endpoints,
+    env: &[(String, String)],
+) -> Result<Vec<ServiceSpec>, Fail> {
     let logs = dir.join("services");
     let allow = AllowList::parse(&plan.environment.allow).map_err(Fail)?;
     plan.environment.services.iter().map(|s| spec(plan, s, base, &logs, secrets, endpoints, &allow, env)).collect()
@@ -48,9 +55,9 @@ fn spec(
             builtin = false;
             argv.iter().map(|a| secrets.resolve(a)).collect()
         }
-        ServiceKind::Shop { releases, payments } => {
+        ServiceKind::Shop { releases, payments, sticky } => {
             let payments = payments.as_deref().map(|p| endpoint(endpoints, allow, p)).transpose()?;
-            own("pilot-serve", &shop(plan, &service.name, releases, payments))?
+            own("pilot-serve", &shop(plan, &service.name, releases, payments, sticky.clone()))?
         }
         ServiceKind::Stub { answers, listen } => {
             let listen = listen.parse().map_err(|_| Fail::new(format!("service {}: `{listen}` is not an address", service.name)))?;
@@ -79,18 +86,26 @@ fn spec(
 
 fn endpoint(endpoints: &Endpoints, allow: &AllowList, name: &str) -> Result<SocketAddr, Fail> {
     let addr = endpoints.get(name).or_else(|| name.parse().ok());
-    let addr = addr.ok_or_else(|| Fail::new(format!("the shop's `payments: {name}` is not up when the shop starts; name a proxy or an address")))?;
+    let addr =
+        addr.ok_or_else(|| Fail::new(format!("the shop's `payments: {name}` is not up when the shop starts; name a proxy or an address")))?;
     Ok(allow.check(addr)?.addr())
 }
 
-fn shop(plan: &Plan, name: &str, releases: &BTreeMap<String, Vec<String>>, payments: Option<SocketAddr>) -> ShopConfig {
+fn shop(
+    plan: &Plan,
+    name: &str,
+    releases: &BTreeMap<String, Vec<String>>,
+    payments: Option<SocketAddr>,
+    sticky: Option<Sticky>,
+) -> ShopConfig {
     let mut named = releases.iter().map(|(n, f)| (n.clone(), f.clone()));
     let rollout = plan.rollout.as_ref();
     let release = |wanted: Option<&String>| wanted.and_then(|w| releases.get_key_value(w)).map(|(n, f)| (n.clone(), f.clone()));
     let control = release(rollout.map(|r| &r.control)).or_else(|| named.next()).unwrap_or_else(|| ("v1".into(), Vec::new()));
-    let canary = release(rollout.map(|r| &r.canary)).or_else(|| releases.iter().find(|(n, _)| **n != control.0).map(|(n, f)| (n.clone(), f.clone())));
+    let canary = release(rollout.map(|r| &r.canary))
+        .or_else(|| releases.iter().find(|(n, _)| **n != control.0).map(|(n, f)| (n.clone(), f.clone())));
     let canary = canary.unwrap_or_else(|| control.clone());
-    ShopConfig { name: name.to_owned(), control, canary, payments, listen: BTreeMap::new(), seed: plan.seed, sticky: None }
+    ShopConfig { name: name.to_owned(), control, canary, payments, listen: BTreeMap::new(), seed: plan.seed, sticky }
 }
 
 /// This binary, re-executed with a hidden subcommand and its configuration.

@@ -4,9 +4,9 @@ use crate::actions::{self, Steps};
 use crate::source::Loaded;
 use crate::{registry, services};
 use anyhow::Context;
-use shakedown_core::decision::{Decision, Exit};
+use shakedown_core::decision::{Decision, Exit, Reason, Verdict};
 use shakedown_core::event::{Event, HaltBy};
-use shakedown_core::seams::{Cx, Endpoints, Fail, Injector, Services, UndoLog};
+use shakedown_core::seams::{Cx, Endpoints, Fail, Injector, Owner, Services, UndoLog};
 use shakedown_core::{AllowList, Plan, Secrets};
 use shakedown_process::Keeper;
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ pub struct Wiring {
     pub dir: PathBuf,
     /// Sees every event.
     pub observer: Box<dyn FnMut(&Event) + Send>,
+    /// Run at another time scale: never promotes.
+    pub scaled: bool,
     /// Says when to stop.
     pub halts: tokio::sync::mpsc::Receiver<HaltBy>,
 }
@@ -44,9 +46,10 @@ pub enum Outcome {
 /// # Errors
 /// When the run directory cannot be written: an internal error (exit 70).
 pub async fn run(loaded: &Loaded, wiring: Wiring) -> anyhow::Result<Outcome> {
-    let plan = Arc::new(loaded.checked.plan.clone());
-    let sha256 = crate::source::sha256(&plan);
-    write_inputs(&wiring.dir, loaded, &plan)?;
+    let sha256 = crate::source::sha256(&loaded.checked.plan);
+    write_inputs(&wiring.dir, loaded, &loaded.checked.plan)?;
+    // From here on files are opened: their paths hold wherever the run was called from.
+    let plan = Arc::new(crate::source::resolved(loaded));
     let run = format!("{:032x}", rand::random::<u128>());
     match prepare(loaded, &plan, &run, &wiring).await {
         Ok(ready) => Ok(Outcome::Decided(Box::new(ready.go(plan, run, sha256, wiring).await?))),
@@ -55,41 +58,104 @@ pub async fn run(loaded: &Loaded, wiring: Wiring) -> anyhow::Result<Outcome> {
 }
 
 fn write_inputs(dir: &Path, loaded: &Loaded, plan: &Plan) -> anyhow::Result<()> {
-    let put = |name: &str, text: &str| std::fs::write(dir.join(name), text).with_context(|| format!("cannot write {}", dir.join(name).display()));
+    let put =
+        |name: &str, text: &str| std::fs::write(dir.join(name), text).with_context(|| format!("cannot write {}", dir.join(name).display()));
     put("scenario.yaml", &loaded.checked.secrets.redact(&loaded.text))?;
     put("plan.json", &serde_json::to_string_pretty(plan)?)
 }
 
 /// Everything that is up before the engine starts. Dropping it lets go of lock and proxies.
 struct Ready {
-    lock: shakedown_undo::EnvLock,
-    undo: Arc<shakedown_undo::UndoJournal>,
-    guard: shakedown_undo::Guard,
+    safety: Safety,
     proxies: Arc<shakedown_injectors::ProxySet>,
+    wired: Wired,
+}
+
+/// The rooms, connected; nothing of it runs yet.
+struct Wired {
     services: Arc<dyn Services>,
     inbox: shakedown_engine::Inbox,
     load: Arc<dyn shakedown_core::seams::Load>,
     steps: Arc<Steps>,
-    teardown: Vec<(String, String, serde_json::Value)>,
+    teardown: shakedown_engine::TeardownRecords,
     cx: Cx,
     secrets: Arc<Secrets>,
 }
 
+/// What takes changes back whatever happens to this process.
+struct Safety {
+    owner: Owner,
+    lock: shakedown_undo::EnvLock,
+    undo: Arc<shakedown_undo::UndoJournal>,
+    guard: shakedown_undo::Guard,
+}
+
 async fn prepare(loaded: &Loaded, plan: &Arc<Plan>, run: &str, wiring: &Wiring) -> Result<Ready, Fail> {
+    let safety = secure(plan, run, wiring).await?;
     let allow = AllowList::parse(&plan.environment.allow).map_err(Fail)?;
+    let endpoints = Endpoints::default();
+    let proxies = shakedown_injectors::ProxySet::start(&plan.environment.proxies, endpoints.clone(), allow.clone(), plan.seed).await;
+    let proxies = match proxies {
+        Ok(proxies) => proxies,
+        Err(why) => return Err(stand_down(&safety, why).await),
+    };
+    match wire(loaded, plan, run, wiring, &safety.owner, allow, endpoints, &proxies) {
+        Ok(wired) => Ok(Ready { safety, proxies, wired }),
+        Err(why) => {
+            proxies.stop().await;
+            Err(stand_down(&safety, why).await)
+        }
+    }
+}
+
+/// Takes the environment, undoes what an earlier run left in it, and arms the guard.
+async fn secure(plan: &Plan, run: &str, wiring: &Wiring) -> Result<Safety, Fail> {
     let owner = shakedown_undo::owner(run)?;
     let lock = shakedown_undo::EnvLock::acquire(&plan.environment.name, &owner)?;
-    let secrets = Arc::new(loaded.checked.secrets.clone());
+    recover_left().await?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| Fail::new(format!("the clock is before 1970: {e}")))?.as_secs();
     let deadline = now + plan.time_box.map_or(UNBOXED_SECS, |b| b.duration().as_secs()) + GUARD_GRACE_SECS;
     let guard = shakedown_undo::Guard::arm(&wiring.keeper, &wiring.dir, deadline).await?;
+    // Should this fail, the guard is dropped: it sees the end of its line with nothing to undo, and ends.
     let undo = shakedown_undo::UndoJournal::create(&wiring.dir, owner.clone(), registry::undos(), deadline, Some(&guard))?;
-    let endpoints = Endpoints::default();
-    let proxies = shakedown_injectors::ProxySet::start(&plan.environment.proxies, endpoints.clone(), allow.clone(), plan.seed).await?;
+    Ok(Safety { owner, lock, undo, guard })
+}
+
+/// Undoes what an earlier run was killed over, or waits for its guard to have done so.
+async fn recover_left() -> Result<(), Fail> {
+    let failed: Vec<String> = shakedown_undo::recover(&registry::undos(), false)
+        .await?
+        .into_iter()
+        .filter_map(|r| r.state.err().map(|why| format!("run {} left {}: {why}", r.run, r.what)))
+        .collect();
+    if failed.is_empty() { Ok(()) } else { Err(Fail::new(format!("{}; see `shakedown recover`", failed.join("; ")))) }
+}
+
+/// Lets the guard go when the run is not begun; nothing was changed.
+async fn stand_down(safety: &Safety, why: Fail) -> Fail {
+    match safety.guard.disarm(&safety.undo).await {
+        Ok(()) => why,
+        Err(also) => Fail::new(format!("{why}; and the guard did not end cleanly: {also}")),
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "one call, and each is a different thing")]
+fn wire(
+    loaded: &Loaded,
+    plan: &Arc<Plan>,
+    run: &str,
+    wiring: &Wiring,
+    owner: &Owner,
+    allow: AllowList,
+    endpoints: Endpoints,
+    proxies: &Arc<shakedown_injectors::ProxySet>,
+) -> Result<Wired, Fail> {
+    let secrets = Arc::new(loaded.checked.secrets.clone());
     let (inbox, sink) = shakedown_engine::inbox();
     let env = vec![("SHAKEDOWN_RUN".to_owned(), run.to_owned())];
     let specs = services::specs(plan, &loaded.base, &wiring.dir, &secrets, &endpoints, &env)?;
-    let services: Arc<dyn Services> = shakedown_process::ServiceSet::new(wiring.keeper.clone(), specs, endpoints.clone(), services::on_exit(sink));
+    let services: Arc<dyn Services> =
+        shakedown_process::ServiceSet::new(wiring.keeper.clone(), specs, endpoints.clone(), services::on_exit(sink));
     let steps = Arc::new(Steps {
         keeper: wiring.keeper.clone(),
         base: loaded.base.clone(),
@@ -106,27 +172,29 @@ async fn prepare(loaded: &Loaded, plan: &Arc<Plan>, run: &str, wiring: &Wiring) 
         secrets: secrets.clone(),
         run: run.to_owned(),
     })?;
-    let cx = Cx { endpoints, allow, services: services.clone(), proxies: proxies.clone(), seed: plan.seed, owner };
-    let teardown = plan.teardown.iter().map(|a| actions::teardown_record(&steps, a)).collect::<Result<_, _>>()?;
-    Ok(Ready { lock, undo, guard, proxies, services, inbox, load, steps, teardown, cx, secrets })
+    let cx = Cx { endpoints, allow, services: services.clone(), proxies: proxies.clone(), seed: plan.seed, owner: owner.clone() };
+    let (teardown_plan, teardown_steps) = (plan.clone(), steps.clone());
+    let teardown = Arc::new(move || teardown_plan.teardown.iter().map(|a| actions::teardown_record(&teardown_steps, a)).collect());
+    Ok(Wired { services, inbox, load, steps, teardown, cx, secrets })
 }
 
 impl Ready {
     async fn go(self, plan: Arc<Plan>, run: String, plan_sha256: String, wiring: Wiring) -> anyhow::Result<Decision> {
         let injectors: BTreeMap<String, &'static dyn Injector> = registry::INJECTORS.iter().map(|i| (i.name().to_owned(), *i)).collect();
         let driver = plan.rollout.as_ref().and_then(|r| registry::DRIVERS.iter().find(|d| d.name() == r.driver)).copied();
-        let secrets = self.secrets.clone();
+        let Ready { safety, proxies, wired } = self;
+        let secrets = wired.secrets.clone();
         let outcome = shakedown_engine::run(
             plan.clone(),
             shakedown_engine::Wiring {
-                load: self.load,
-                services: self.services,
+                load: wired.load,
+                services: wired.services,
                 injectors,
                 driver,
-                actions: self.steps,
-                undo: self.undo.clone() as Arc<dyn UndoLog>,
-                teardown: self.teardown,
-                cx: self.cx,
+                actions: wired.steps,
+                undo: safety.undo.clone() as Arc<dyn UndoLog>,
+                teardown: wired.teardown,
+                cx: wired.cx,
                 assessor: Box::new(shakedown_judge::Judge::new(plan.clone())),
                 observer: wiring.observer,
                 dir: wiring.dir.clone(),
@@ -134,24 +202,36 @@ impl Ready {
                 plan_sha256,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 wall: crate::wall::now,
-                inbox: self.inbox,
-                scaled: false,
+                inbox: wired.inbox,
+                scaled: wiring.scaled,
                 redact: Arc::new(move |text: &str| secrets.redact(text)),
             },
             wiring.halts,
         )
         .await;
-        self.proxies.stop().await;
+        proxies.stop().await;
         let mut decision = outcome.decision;
-        if let Err(why) = self.guard.disarm(&self.undo).await {
-            decision.exit = decision.exit.max(Exit::RollbackFailed);
+        if let Err(why) = safety.guard.disarm(&safety.undo).await {
             tracing::error!("the guard did not end cleanly: {why}");
+            not_undone(&mut decision, &why);
         }
-        drop(self.lock);
+        drop(safety.lock);
         let file = wiring.dir.join("decision.json");
         std::fs::write(&file, decision_json(&decision)?).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(decision)
     }
+}
+
+/// Something of the run is still there: whatever else came out, that comes first (but for an internal error).
+fn not_undone(decision: &mut Decision, why: &Fail) {
+    if decision.exit == Exit::Internal {
+        return;
+    }
+    if decision.exit != Exit::RollbackFailed {
+        decision.headline = format!("Something of this run was not undone: {why}.");
+    }
+    (decision.exit, decision.verdict) = (Exit::RollbackFailed, Verdict::Rollback);
+    decision.reasons.insert(0, Reason { code: "rollback-failed".to_owned(), text: why.0.clone() });
 }
 
 /// The decision record as it is written: the same bytes from `run` and from `judge RUN`.

@@ -14,7 +14,7 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 /// How often the screen is redrawn.
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 /// Narrowest and widest screen drawn.
-const WIDTHS: (usize, usize) = (60, 120);
+const WIDTHS: (usize, usize) = (40, 120);
 
 /// The live view of one run.
 pub struct Watcher {
@@ -22,21 +22,23 @@ pub struct Watcher {
     mode: Ui,
     last: Option<Instant>,
     drawn_lines: usize,
+    drawn_columns: usize,
     style: Style,
 }
 
 /// The style of a stream: colour and width only where a person looks.
 pub fn style(terminal: bool) -> Style {
     let columns = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    let width = columns.or_else(|| terminal.then(terminal_width).flatten()).unwrap_or(100).clamp(WIDTHS.0, WIDTHS.1);
+    let width = columns.or_else(|| terminal.then(terminal_size).flatten().map(|s| s.0)).unwrap_or(100).clamp(WIDTHS.0, WIDTHS.1);
     Style { color: terminal && std::env::var_os("NO_COLOR").is_none(), width, unicode: true }
 }
 
-fn terminal_width() -> Option<usize> {
+/// Columns and rows of the terminal people look at; `None` when there is none.
+fn terminal_size() -> Option<(usize, usize)> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: TIOCGWINSZ writes one winsize through the pointer, which is valid for the call.
     let done = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
-    (done == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
+    (done == 0 && size.ws_col > 0).then_some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }
 
 impl Watcher {
@@ -49,7 +51,7 @@ impl Watcher {
             other => other,
         };
         let style = style(terminal);
-        Watcher { live: Live::new(plan, style), mode, last: None, drawn_lines: 0, style }
+        Watcher { live: Live::new(plan, style), mode, last: None, drawn_lines: 0, drawn_columns: 0, style }
     }
 
     /// The observer the engine calls with every event.
@@ -86,10 +88,20 @@ impl Watcher {
             }
             return;
         }
-        let screen = self.live.screen(now, self.style.width);
-        let up = if self.drawn_lines > 0 { format!("\x1b[{}F\x1b[J", self.drawn_lines) } else { String::new() };
-        self.drawn_lines = screen.lines().count();
-        say(&mut err, format!("{up}{}", screen.trim_end_matches('\n')).as_str());
+        // Looked up each time: windows are resized while a run goes on.
+        let (columns, rows) = terminal_size().unwrap_or((self.style.width, usize::MAX));
+        let screen = self.live.screen(now, columns.clamp(WIDTHS.0, WIDTHS.1));
+        // A line that scrolled away cannot be redrawn.
+        let lines: Vec<&str> = screen.lines().take(rows.saturating_sub(1).max(1)).collect();
+        let up = match (self.drawn_lines, self.drawn_columns == columns) {
+            (0, _) => String::new(),
+            (drawn, true) => format!("\x1b[{drawn}F"),
+            // The terminal broke the old lines anew: nobody knows where they are.
+            (_, false) => "\x1b[H\x1b[2J".to_owned(),
+        };
+        (self.drawn_lines, self.drawn_columns) = (lines.len(), columns);
+        // Each line clears its own rest, and the last what is below: nothing flickers.
+        say(&mut err, &format!("{up}{}\x1b[K\x1b[J", lines.join("\x1b[K\n")));
     }
 }
 

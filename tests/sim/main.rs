@@ -5,6 +5,7 @@ mod check;
 mod judge;
 mod plans;
 mod sim;
+mod virtual_time;
 mod world;
 
 use judge::Script;
@@ -325,11 +326,7 @@ fn a_service_that_exits_halts_the_run_unless_a_fault_killed_it() {
 #[test]
 fn the_real_judge_never_promotes_what_did_not_happen() {
     let ran = (0..SEEDS).step_by(10).map(|seed| {
-        let mut setting = setting(seed);
-        // What stays behind is asked of the judge before `Ended`; with the strict judge that is checked above.
-        if let Some(rollout) = &mut Arc::make_mut(&mut setting.plan).rollout {
-            rollout.afterwards = Afterwards::Restore;
-        }
+        let setting = setting(seed);
         let judge = Box::new(shakedown_judge::Judge::new(setting.plan.clone()));
         let run = sim::run_with(&setting, judge);
         let proven = check::promoted(&setting, &run);
@@ -343,8 +340,13 @@ fn the_real_judge_never_promotes_what_did_not_happen() {
 
 #[test]
 fn the_real_judge_promotes_a_good_world() {
-    let setting = good();
-    let judge = Box::new(shakedown_judge::Judge::new(setting.plan.clone()));
-    let run = sim::run_with(&setting, judge);
-    assert_eq!(run.decision.exit, Exit::Promote, "{:#?}\n{}", run.decision, trace(&setting, &run));
+    for afterwards in [Afterwards::Restore, Afterwards::Promoted] {
+        let mut setting = good();
+        Arc::make_mut(&mut setting.plan).rollout.as_mut().unwrap().afterwards = afterwards;
+        let judge = Box::new(shakedown_judge::Judge::new(setting.plan.clone()));
+        let run = sim::run_with(&setting, judge);
+        assert_eq!(run.decision.exit, Exit::Promote, "{:#?}\n{}", run.decision, trace(&setting, &run));
+        let left = if afterwards == Afterwards::Promoted { Ppm::ONE } else { Ppm::ZERO };
+        assert_eq!(run.world.weight, left, "{afterwards:?}");
+    }
 }

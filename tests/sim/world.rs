@@ -1,6 +1,7 @@
 //! The simulated world: what calls do to it, how they fail, hang and lie, and what load sees. Keeps the truth that the
 //! checks compare the engine's facts with. Must not know what the engine decides.
 
+use crate::virtual_time::{Fate, Truth};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -29,14 +30,6 @@ pub struct Mood {
     pub lie_read: u32,
     /// Bad behaviour begins only here (virtual time, ns).
     pub from: u64,
-}
-
-/// How a call will end.
-pub struct Fate {
-    /// After so many ns.
-    pub after: u64,
-    /// With this.
-    pub outcome: Result<Value, String>,
 }
 
 /// The truth.
@@ -90,8 +83,63 @@ impl World {
         self.rng.random_range(0..100) < percent
     }
 
-    /// Begins a call at `now`; its effect on the truth happens here.
-    pub fn begin(&mut self, call: Call, deadline: Span, now: u64) -> Fate {
+    fn act(&mut self, call: Call) {
+        match call {
+            Call::StartService(i) => {
+                self.services.insert(i);
+            }
+            Call::Setup(_) => self.setup_begun = true,
+            Call::ApplyFault(i) => {
+                self.in_place.insert(i);
+            }
+            Call::RevertFault(i) => {
+                self.in_place.remove(&i);
+            }
+            Call::SetWeight(to) => {
+                self.record_open = true;
+                self.asked = to;
+                self.weight = to;
+            }
+            Call::RestoreWeight => {
+                self.asked = self.found;
+                self.weight = self.found;
+            }
+            Call::KeepWeight => self.record_open = false,
+            Call::Teardown(i) => {
+                self.teardowns.insert(i);
+            }
+            Call::StopServices => self.services.clear(),
+            Call::StopLoad => self.load = None,
+            _ => {}
+        }
+    }
+
+    fn traffic(&mut self, stream: u16, at: Offset, s: &mut Snapshot) {
+        for fault in &self.in_place {
+            *self.hits.entry(*fault).or_default() += 1;
+        }
+        let canary = u64::from(self.weight.0) * REQUESTS / 1_000_000;
+        let mut answer = |arm, ok: u64| {
+            s.first_answer.insert(arm, self.last_as_of);
+            s.last_answer.insert(arm, at);
+            let key = CellKey { slice: (at.0.max(0) / 1_000_000_000) as u32, stream, arm, dim: Dim::Whole };
+            s.cells.push((key, Cell { due: if arm == Arm::All { ok as i64 } else { 0 }, ok, ..Cell::default() }));
+        };
+        if self.weight > Ppm::ZERO {
+            answer(Arm::Canary, canary.max(1));
+        }
+        if self.weight < Ppm::ONE {
+            answer(Arm::Control, REQUESTS - canary);
+        }
+        answer(Arm::All, REQUESTS);
+    }
+}
+
+impl Truth for World {
+    const SNAPSHOT: u64 = 200_000_000;
+
+    /// Its effect on the truth happens here.
+    fn begin(&mut self, call: Call, deadline: Span, now: u64, _: Offset) -> Fate {
         let after = self.rng.random_range(100_000..80_000_000).min(deadline.0);
         let bad = now >= self.mood.from;
         if bad && self.chance(self.mood.hang) {
@@ -127,45 +175,26 @@ impl World {
         Fate { after, outcome: Ok(outcome) }
     }
 
-    fn act(&mut self, call: Call) {
-        match call {
-            Call::StartService(i) => {
-                self.services.insert(i);
-            }
-            Call::Setup(_) => self.setup_begun = true,
-            Call::ApplyFault(i) => {
-                self.in_place.insert(i);
-            }
-            Call::RevertFault(i) => {
-                self.in_place.remove(&i);
-            }
-            Call::SetWeight(to) => {
-                self.record_open = true;
-                self.asked = to;
-                self.weight = to;
-            }
-            Call::RestoreWeight => {
-                self.asked = self.found;
-                self.weight = self.found;
-            }
-            Call::KeepWeight => self.record_open = false,
-            Call::Teardown(i) => {
-                self.teardowns.insert(i);
-            }
-            Call::StopServices => self.services.clear(),
-            Call::StopLoad => self.load = None,
-            _ => {}
+    fn start_load(&mut self) {
+        self.load = Some(LoadMode::Full);
+    }
+
+    fn start_stream(&mut self, stream: u16, at: Offset) {
+        self.started.insert(stream, at);
+    }
+
+    fn mode(&mut self, mode: LoadMode, _: Offset) {
+        if let Some(load) = &mut self.load {
+            *load = mode;
         }
     }
 
-    /// What a fault hit.
-    pub fn attest(&self, fault: usize) -> Attestation {
+    fn attest(&self, fault: usize) -> Attestation {
         let hits = self.hits.get(&fault).copied().unwrap_or_default();
         Attestation { hits, seen: hits, bytes: 0 }
     }
 
-    /// What load saw since the last time; `None` when it is off or dead.
-    pub fn snapshot(&mut self, now: u64, at: Offset) -> Option<Snapshot> {
+    fn snapshot(&mut self, now: u64, at: Offset) -> Option<Snapshot> {
         let mode = self.load?;
         if self.load_dies.is_some_and(|dies| now >= dies) || mode == LoadMode::Off {
             return None;
@@ -184,25 +213,5 @@ impl World {
         }
         self.last_as_of = at;
         Some(s)
-    }
-
-    fn traffic(&mut self, stream: u16, at: Offset, s: &mut Snapshot) {
-        for fault in &self.in_place {
-            *self.hits.entry(*fault).or_default() += 1;
-        }
-        let canary = u64::from(self.weight.0) * REQUESTS / 1_000_000;
-        let mut answer = |arm, ok: u64| {
-            s.first_answer.insert(arm, self.last_as_of);
-            s.last_answer.insert(arm, at);
-            let key = CellKey { slice: (at.0.max(0) / 1_000_000_000) as u32, stream, arm, dim: Dim::Whole };
-            s.cells.push((key, Cell { due: if arm == Arm::All { ok as i64 } else { 0 }, ok, ..Cell::default() }));
-        };
-        if self.weight > Ppm::ZERO {
-            answer(Arm::Canary, canary.max(1));
-        }
-        if self.weight < Ppm::ONE {
-            answer(Arm::Control, REQUESTS - canary);
-        }
-        answer(Arm::All, REQUESTS);
     }
 }

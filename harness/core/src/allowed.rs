@@ -1,6 +1,6 @@
 //! Addresses that may get load, mirrors or faults. `Allowed` is made only by the allow check.
 
-use crate::seams::Fail;
+use crate::fail::Fail;
 use std::net::{IpAddr, SocketAddr};
 
 /// An address that passed the allow check. Load and injectors take nothing else.

@@ -1,5 +1,7 @@
 //! The traits between rooms. Implementations live elsewhere; whoever calls them sees only these.
 
+pub use crate::fail::Fail;
+
 use crate::allowed::AllowList;
 use crate::decision::Decision;
 use crate::event::{Assessment, Attestation, Event, Input};
@@ -18,18 +20,6 @@ use std::time::Instant;
 
 /// A boxed future, so that seams stay dyn.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Something did not work: one sentence that says what, why, and what to do where that is known.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Fail(pub String);
-
-impl Fail {
-    /// From a sentence.
-    pub fn new(why: impl Into<String>) -> Fail {
-        Fail(why.into())
-    }
-}
 
 /// The moment of offset 0. Only dispatcher and load make offsets from clocks.
 #[derive(Clone, Copy, Debug)]

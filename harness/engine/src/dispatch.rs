@@ -27,6 +27,10 @@ const LEAD: Duration = Duration::from_millis(50);
 /// An unchanged assessment is written down and handed on once in so long.
 const ASSESSED_EVERY: Span = Span::secs(1);
 
+/// Gives the undo records (kind, words, data) of teardown in the plan's order. Asked once services are up, since only then
+/// their addresses are known.
+pub type TeardownRecords = Arc<dyn Fn() -> Result<Vec<(String, String, Value)>, Fail> + Send + Sync>;
+
 /// Everything a run works with.
 pub struct Wiring {
     /// Load generator.
@@ -43,8 +47,8 @@ pub struct Wiring {
     pub undo: Arc<dyn UndoLog>,
     /// What injectors and drivers work with.
     pub cx: Cx,
-    /// Undo records (kind, words, data) of teardown, in order; registered before setup, undone on every way out.
-    pub teardown: Vec<(String, String, Value)>,
+    /// Undo records of teardown; registered before setup, undone on every way out.
+    pub teardown: TeardownRecords,
     /// The judge.
     pub assessor: Box<dyn Assessor>,
     /// Sees every event right after it was written down: the live view.
@@ -138,7 +142,7 @@ impl Dispatcher {
         let started = Fact::Started { wall: (w.wall)(), run: w.run, plan_sha256: w.plan_sha256, version: w.version, scaled: w.scaled };
         let streams = plan.streams.iter().map(|s| s.name.clone()).collect();
         let journal = Writer::create(&w.dir, plan.slice, streams);
-        let state = State::new(plan.clone(), w.teardown.len());
+        let state = State::new(plan.clone(), plan.teardown.len());
         let world = World {
             plan: plan.clone(),
             load: w.load,

@@ -20,7 +20,7 @@ mod state;
 mod step;
 mod world;
 
-pub use dispatch::{Outcome, Wiring, run};
+pub use dispatch::{Outcome, TeardownRecords, Wiring, run};
 pub use effect::{Call, Effect};
 pub use inbox::{BEFORE_EPOCH, Inbox, inbox};
 pub use recompute::decide_from;

@@ -1,6 +1,7 @@
 //! What calls do: the seams behind them, prepared faults, the driver, undo records. Every change is written to the undo
 //! log before it is made. Must not decide what is called when.
 
+use crate::dispatch::TeardownRecords;
 use crate::effect::Call;
 use serde_json::Value;
 use shakedown_core::Plan;
@@ -22,7 +23,7 @@ pub(crate) struct World {
     pub actions: Arc<dyn Actions>,
     pub undo: Arc<dyn UndoLog>,
     pub cx: Cx,
-    pub teardown: Vec<(String, String, Value)>,
+    pub teardown: TeardownRecords,
     pub held: Mutex<Held>,
 }
 
@@ -109,8 +110,10 @@ impl World {
     }
 
     async fn register_teardown(self: &Arc<World>) -> Answer {
-        for (i, record) in self.teardown.iter().enumerate() {
-            self.about_to(record.clone(), move |held, id| {
+        let records = (self.teardown)()?;
+        // Last first: the guard undoes the newest first, and teardown runs in the plan's order there as well.
+        for (i, record) in records.into_iter().enumerate().rev() {
+            self.about_to(record, move |held, id| {
                 held.teardown.insert(i, id);
             })
             .await?;

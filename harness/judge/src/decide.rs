@@ -1,6 +1,7 @@
 //! The decision: all findings in the order of the exit codes, the first that applies wins. Total: whatever is missing makes
 //! it something other than promote. Must not compute statistics.
 
+use crate::headline::Known;
 use crate::judge::Judge;
 use crate::{outcome, rollbacks, stages, validity, words};
 use shakedown_core::Offset;
@@ -55,11 +56,19 @@ pub fn decide(judge: &Judge) -> Decision {
     let (wall, run, sha, version, _) = judge.line.started.clone().unwrap_or_default();
     let length = judge.line.traffic_ended.unwrap_or(judge.slices.as_of);
     let next = next(judge, &outcome, &objectives);
+    let known = Known {
+        judge,
+        exit: outcome.exit,
+        verdict: outcome.verdict,
+        reasons: &outcome.reasons,
+        objectives: &objectives,
+        rollbacks: &rollbacks,
+    };
     Decision {
         schema: SCHEMA.to_owned(),
         verdict: outcome.verdict,
         exit: outcome.exit,
-        headline: headline(judge, &outcome, &rollbacks),
+        headline: known.headline(),
         reasons: outcome.reasons,
         scenario: plan.name.clone(),
         environment: plan.environment.name.clone(),
@@ -129,8 +138,10 @@ impl Findings<'_> {
     fn undecided_or_better(&self) -> Outcome {
         let line = &self.judge.line;
         let mut open = Vec::new();
-        if !line.ended {
-            open.push(reason("not-ended", "the journal has no end: the run was cut off"));
+        // The engine asks before its last steps, so the end of the evidence is what counts here: a journal that was cut off
+        // after it is found by whoever reads the journal.
+        if line.traffic_ended.is_none() {
+            open.push(reason("not-ended", "the load was never drained: the run was cut off"));
         }
         if line.started.as_ref().is_none_or(|s| s.4) {
             open.push(reason("scaled", "a run at another time scale never promotes"));
@@ -172,8 +183,9 @@ impl Findings<'_> {
     fn stuck(&self) -> Vec<Reason> {
         let line = &self.judge.line;
         let facts = line.stuck.iter().chain(line.unreverted.values()).map(|why| reason("rollback-failed", why.clone()));
-        // A way back that had no time to end is not a failed one: only a whole journal can say so.
-        let failed = self.rollbacks.iter().filter(|r| r.status == "failed" && (line.ended || r.acknowledged.is_some()));
+        // A way back that had no time to end is not a failed one: only whole evidence can say so.
+        let whole = line.ended || line.traffic_ended.is_some();
+        let failed = self.rollbacks.iter().filter(|r| r.status == "failed" && (whole || r.acknowledged.is_some()));
         facts.chain(failed.map(|r| reason("rollback-failed", r.why.clone()))).collect()
     }
 
@@ -222,7 +234,7 @@ impl Findings<'_> {
         // A real way back that no halt and no undecided gate explains was a guard's (a pause that lasted too long).
         let back = line.backs.iter().find(|b| !b.rehearsal);
         let explained = line.halted.is_some() || line.stages.last().is_some_and(|s| s.end.as_ref().is_some_and(|e| e.0 != StageEnd::Cut));
-        if let Some(back) = back.filter(|_| out.is_empty() && !explained && line.fired.iter().any(|f| f.1 == GuardAction::Pause)) {
+        if let Some(back) = back.filter(|_| out.is_empty() && !explained && line.fired.iter().any(|f| matches!(f.1, GuardAction::Pause | GuardAction::Reduce(_)))) {
             out.push(reason("guard-rollback", format!("rolled back in stage {}: {}", back.stage, back.why)));
         }
         out
@@ -252,56 +264,22 @@ fn halt_reason(by: &HaltBy) -> Reason {
     match by {
         HaltBy::TimeBox => reason("time-box", "stopped at its time box"),
         HaltBy::Guard(name) => reason("guard-abort", format!("guard {name} ended the run")),
-        HaltBy::Limit(what) => reason("limit", format!("stopped at limits.{what}")),
+        HaltBy::Limit(what) if what == "requests" => reason("limit", "stopped at limits.requests"),
+        HaltBy::Limit(why) => reason("limit", format!("stopped: {why}")),
         HaltBy::Signal(n) => reason("interrupted", format!("stopped by signal {n}")),
         HaltBy::Internal(why) => reason("internal", format!("internal error: {why}")),
     }
 }
 
-fn headline(judge: &Judge, outcome: &Outcome, rollbacks: &[RollbackResult]) -> String {
-    let rollout = judge.plan.rollout.as_ref();
-    let first = outcome.reasons.first().map_or(String::new(), |r| r.text.clone());
-    let proven = match rollbacks.last() {
-        Some(r) if r.status == "ok" => "; the way back works",
-        Some(r) if r.status == "slow" => "; the way back is too slow",
-        Some(r) if r.status == "lossy" => "; the way back loses requests",
-        _ => "",
-    };
-    match (outcome.verdict, rollout) {
-        (Verdict::Promote, Some(r)) => format!("{} holds every objective against {}{proven}.", r.canary, r.control),
-        (Verdict::Promote, None) => "Every objective holds.".to_owned(),
-        (Verdict::PromoteWithConditions, _) => format!("Holds, but: {first}."),
-        (Verdict::Rollback, Some(r)) if outcome.exit == Exit::RollbackFailed => format!("{} may still have traffic: {first}.", r.canary),
-        (Verdict::Rollback, _) if outcome.exit == Exit::RollbackFailed => format!("A change may still be there: {first}."),
-        (Verdict::Rollback, Some(r)) if matches!(outcome.reasons[0].code.as_str(), "harm-proven" | "both-arms") => {
-            let failed = judge.tracks.iter().filter(|t| t.groups.values().any(|e| e.harm.is_some())).map(|t| t.objective.name.as_str());
-            let names: Vec<&str> = failed.collect();
-            let what = if names.is_empty() { "its gate" } else { &names.join(" and ") };
-            let both = if outcome.reasons[0].code == "both-arms" { format!(", and so does {}", r.control) } else { String::new() };
-            format!("{} misses {what}{both}{proven}.", r.canary)
-        }
-        (Verdict::Rollback, _) if proven.is_empty() || first.starts_with("the way back") || first.starts_with("the rehearsed") => {
-            format!("{first}.")
-        }
-        (Verdict::Rollback, _) => format!("{first}{proven}."),
-        (Verdict::Inconclusive, _) => format!("Neither proven nor refuted: {first}."),
-        (Verdict::Invalid, _) => format!("The evidence cannot be trusted: {first}."),
-        (Verdict::Halted, _) => format!("Stopped: {first}."),
-    }
-}
-
 fn next(judge: &Judge, outcome: &Outcome, objectives: &BTreeMap<String, ObjectiveResult>) -> Vec<String> {
     let code = outcome.reasons.first().map_or("", |r| r.code.as_str());
-    let seed = judge.plan.seed;
     let mut out: Vec<String> = Vec::new();
     let mut add = |text: &str| out.push(text.to_owned());
     match outcome.exit {
+        Exit::Promote if judge.plan.rollout.is_none() => add("keep this run directory as the evidence"),
         Exit::Promote => add("promote the canary; keep this run directory as the evidence"),
         Exit::Conditions => add("promote only with --accept-conditions; their owners answer for the missed objectives"),
-        Exit::Rollback => {
-            add("compare the slowest and failed requests: samples.jsonl in the run directory");
-            add(&format!("replay: shakedown run scenario.yaml --seed {seed} in the run directory"));
-        }
+        Exit::Rollback => add("compare the slowest and failed requests: samples.jsonl in the run directory"),
         Exit::RollbackFailed => add("check the router's weights now, then run shakedown recover"),
         Exit::Inconclusive if code == "scaled" => add("run at full time scale for a verdict"),
         Exit::Inconclusive => add("hold the stages longer or raise the rate; shakedown plan says what is provable"),

@@ -11,6 +11,7 @@ pub mod decide;
 pub mod evidence;
 pub mod gate;
 pub mod guards;
+mod headline;
 pub mod indicators;
 mod judge;
 pub mod limits;

@@ -7,9 +7,9 @@ use crate::rollbacks;
 use crate::spec::{Against, Measure};
 use crate::track::Track;
 use crate::words;
-use shakedown_core::Arm;
 use shakedown_core::decision::{ObjectiveResult, Status};
 use shakedown_core::plan::{Indicator, LimitValue, Objective, Reference};
+use shakedown_core::{Arm, Ppm};
 
 /// The result of one objective.
 #[must_use]
@@ -97,11 +97,17 @@ fn tested_status(track: &Track, e: &Evidence) -> Status {
 fn sentence(track: &Track, group: &str, e: &Evidence, r: &ObjectiveResult) -> String {
     let (o, unit) = (&track.objective, r.unit.as_str());
     if e.harm.is_some() {
-        let interval = r.interval.map_or(String::new(), |[low, high]| {
+        let range = r.interval.map_or(String::new(), |[low, high]| {
             let (low, high) = interval_words(track, unit, low, high);
-            format!("; interval at the end {low}–{high}")
+            format!("{} interval {low}–{high}", both_ends(o))
         });
-        return format!("{}{interval}", harm_words(track, e));
+        let end = r.value.map_or(String::new(), |v| words::amount(unit, v));
+        // Without stages there is one value, the last one; with them the stage's own decided.
+        return if track.stages.is_empty() && !range.is_empty() && !end.is_empty() {
+            format!("{} {end} (limit {}; {range}; {} requests): proven to miss it", o.name, r.limit_text, words::count(r.samples[0]))
+        } else {
+            format!("{}{}", harm_words(track, e), if range.is_empty() { range } else { format!("; over all stages {range}") })
+        };
     }
     let name = if group.is_empty() { o.name.clone() } else { format!("{} (group {group})", o.name) };
     let mut text = format!("{name} {}", r.value.map_or("without a value".to_owned(), |v| words::amount(unit, v)));
@@ -114,7 +120,7 @@ fn sentence(track: &Track, group: &str, e: &Evidence, r: &ObjectiveResult) -> St
     text += &format!(" (limit {}", r.limit_text);
     if let Some([low, high]) = r.interval {
         let (low, high) = interval_words(track, unit, low, high);
-        text += &format!("; interval {low}–{high}, each end at {}", o.confidence);
+        text += &format!("; {} interval {low}–{high}", both_ends(o));
     }
     text += &format!("; {} requests)", words::count(r.samples[0]));
     match r.status {
@@ -125,6 +131,11 @@ fn sentence(track: &Track, group: &str, e: &Evidence, r: &ObjectiveResult) -> St
         _ => {}
     }
     text
+}
+
+/// Each end holds at the objective's one-sided confidence: together that is a 90% interval at 95%.
+fn both_ends(o: &Objective) -> Ppm {
+    Ppm::from_fraction(2.0 * o.confidence.fraction() - 1.0)
 }
 
 fn interval_words(track: &Track, unit: &str, low: f64, high: f64) -> (String, String) {

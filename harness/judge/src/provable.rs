@@ -6,7 +6,7 @@ use crate::indicators::Tally;
 use crate::slices::UNIT;
 use crate::spec::{Against, Measure, Spec};
 use crate::track::Track;
-use shakedown_core::plan::{ArmChoice, Indicator, Objective, Plan, WindowRef};
+use shakedown_core::plan::{ArmChoice, Indicator, Model, Objective, Plan, Stream, WindowRef};
 use shakedown_core::{Ppm, Span};
 use std::collections::BTreeMap;
 
@@ -24,11 +24,13 @@ pub struct Assumptions {
     pub sigma: f64,
     /// Share of requests a fault slows beyond every limit.
     pub slowed: f64,
+    /// How long a replay lasts: the plan does not know, `load`'s forecast does.
+    pub replayed: Span,
 }
 
 impl Default for Assumptions {
     fn default() -> Assumptions {
-        Assumptions { error_rate: 0.0, median: 2.5e6, sigma: 0.5, slowed: 0.01 }
+        Assumptions { error_rate: 0.0, median: 2.5e6, sigma: 0.5, slowed: 0.01, replayed: Span::ZERO }
     }
 }
 
@@ -76,7 +78,7 @@ fn one(plan: &Plan, o: &Objective, rates: &BTreeMap<String, f64>, assumed: &Assu
     let mut evidence = Evidence::default();
     let mut samples = [0.0; 2];
     let mut reached = None;
-    for (index, name, weight, seconds) in stretches(plan, o, &track.spec) {
+    for (index, name, weight, seconds) in stretches(plan, o, &track.spec, assumed.replayed) {
         let key = if index == usize::MAX || matches!(track.spec.against, Against::Before(..)) { SINGLE } else { (index, weight.0) };
         let share = match o.arm {
             ArmChoice::All => 1.0,
@@ -116,11 +118,12 @@ fn part(stream: &shakedown_core::plan::Stream, o: &Objective) -> f64 {
 }
 
 /// Stage index, its name, weight and whole seconds that will count; without a rollout the traffic after warm-up.
-fn stretches(plan: &Plan, o: &Objective, spec: &Spec) -> Vec<(usize, String, Ppm, u64)> {
+fn stretches(plan: &Plan, o: &Objective, spec: &Spec, replayed: Span) -> Vec<(usize, String, Ppm, u64)> {
     // A stage begins within a second: one is lost at its edges.
     let seconds = |span: Span| (span.0 / UNIT.0).saturating_sub(1);
     let Some(rollout) = &plan.rollout else {
-        let length = plan.streams.iter().map(Plan::stream_length).max().unwrap_or_default();
+        let of = |s| if matches!(s, &Stream { model: Model::Replay(_), .. }) { replayed } else { Plan::stream_length(s) };
+        let length = plan.streams.iter().map(of).max().unwrap_or_default();
         return vec![(usize::MAX, "the traffic".to_owned(), Ppm::ONE, seconds(Span(length.0.saturating_sub(plan.longest_warmup().0))))];
     };
     let counts = |s: &shakedown_core::plan::Stage| match (&o.window, spec.concurrent()) {

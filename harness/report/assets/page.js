@@ -14,6 +14,8 @@
     return sign + Math.floor(all / 60) + ":" + String(all % 60).padStart(2, "0");
   };
   const number = (v) => v === 0 ? "0" : Math.abs(v) >= 1000 ? v.toLocaleString("en-US", { maximumFractionDigits: 0 }) : String(Number(v.toPrecision(3)));
+  // Milliseconds from a thousand on are told in seconds: their digits would not fit beside the chart.
+  const measure = (v, unit) => unit === " ms" && Math.abs(v) >= 1000 ? number(v / 1000) + " s" : number(v) + unit;
   const element = (tag, className, text) => {
     const e = document.createElement(tag);
     if (className) e.className = className;
@@ -107,7 +109,7 @@
   function axes(last, unit) {
     const text = { stroke: css("soft"), font: "12px system-ui, sans-serif", grid: { stroke: css("line"), width: 1 }, ticks: { show: false } };
     const time = { ...text, show: last, size: 26, values: (_, v) => v.map(clock), incrs: [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600], space: 56 };
-    return [time, { ...text, size: AXIS, space: 28, values: (_, v) => v.map((x) => unit === null ? "" : number(x) + unit) }];
+    return [time, { ...text, size: AXIS, space: 28, values: (_, v) => v.map((x) => unit === null ? "" : measure(x, unit)) }];
   }
 
   function zoom(min, max) {
@@ -118,7 +120,7 @@
   function options(width, height, last, spec, index) {
     const lanesOnly = spec === null;
     return {
-      width, height: height + (last ? 26 : 0), padding: [lanesOnly ? 0 : 6, 8, last ? 0 : 4, 0], legend: { show: false },
+      width, height: height + (last ? 26 : 0), padding: [lanesOnly ? 0 : 6, 18, last ? 0 : 4, 0], legend: { show: false },
       cursor: { sync: { key: "run" }, drag: { x: true, y: false, setScale: false }, points: { size: 6 }, y: false, bind: { dblclick: () => () => { zoom(whole.min, whole.max); choose(""); } } },
       scales: {
         x: { time: false, min: range.min, max: range.max, range: () => [range.min, range.max] },
@@ -150,7 +152,7 @@
     time.textContent = known ? clock(data.t[at] - data.width / 2) : "";
     spec.series.forEach((s, i) => {
       const v = known ? s.values[at] : undefined;
-      spans[i].textContent = !known ? "" : v === null ? " no data" : " " + number(v) + spec.unit;
+      spans[i].textContent = !known ? "" : v === null ? " no data" : " " + measure(v, spec.unit);
     });
   }
 

@@ -5,10 +5,7 @@ use crate::style::{Tone, clean};
 use crate::units::{Unit, count, digits, percent};
 use shakedown_core::Plan;
 use shakedown_core::decision::{Decision, ObjectiveResult, Status};
-use shakedown_core::plan::{Limit, LimitValue, Objective, Reference};
-
-/// Evidence above this is told as "over": an e-value of forty digits says no more.
-const HUGE: f64 = 1e6;
+use shakedown_core::plan::{Indicator, Limit, LimitValue, Objective, Reference};
 
 /// One objective, ready to be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,18 +17,54 @@ pub(crate) struct Row {
     pub control: String,
     pub value: String,
     pub limit: String,
+    /// Effect, interval and proof in words.
     pub evidence: String,
+    /// The same, short enough for a column.
+    pub interval: String,
+    /// Judged arm and reference; a fact of the run has none.
     pub samples: String,
     pub text: String,
 }
 
-/// Head of the table, in the order of [`Row::cells`].
-pub(crate) const HEAD: [&str; 7] = ["objective", "status", "control", "canary", "limit", "evidence", "samples"];
-
 impl Row {
-    pub(crate) fn cells(&self) -> [&str; 7] {
-        [&self.name, status(self.status), &self.control, &self.value, &self.limit, &self.evidence, &self.samples]
+    /// The cells under [`head`].
+    pub(crate) fn cells(&self, control: bool) -> Vec<&str> {
+        let mut cells = vec![self.name.as_str(), status(self.status), &self.value, &self.limit, &self.interval, &self.samples];
+        if control {
+            cells.insert(2, &self.control);
+        }
+        cells
     }
+}
+
+/// The head of a table of objectives: with `control`, the arms by their names; without, one value. The interval names
+/// its confidence where all objectives share it.
+pub(crate) fn head(plan: &Plan, control: bool) -> Vec<String> {
+    let interval = match plan.objectives.split_first() {
+        Some((first, rest)) if rest.iter().all(|o| o.confidence == first.confidence) => format!("{} interval", both(first)),
+        _ => "interval".to_owned(),
+    };
+    let mut names = vec!["objective", "status", if control { "canary" } else { "value" }, "limit", &interval, "samples"];
+    if control {
+        names.insert(2, "control");
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether anything is compared: a rollout has a control, and an objective may refer to the baseline or another run.
+pub(crate) fn compares(plan: &Plan) -> bool {
+    plan.rollout.is_some() || plan.objectives.iter().any(|o| !matches!(o.limit.value, LimitValue::Fixed(_)))
+}
+
+/// Each end holds at the objective's one-sided confidence: together that is a 90 % interval at 95 %.
+fn both(objective: &Objective) -> String {
+    percent((2.0 * objective.confidence.fraction() - 1.0).max(0.0))
+}
+
+/// Measured once, on the run itself: nothing was sampled and nothing is left to prove.
+pub(crate) fn is_fact(objective: &Objective) -> bool {
+    use Indicator::{BurnRate, TimeToRecover, TimeToRestore};
+    matches!(objective.indicator, TimeToRecover { .. } | TimeToRestore | BurnRate { .. })
 }
 
 /// Every objective of the decision, in the plan's order; those the plan does not know come last.
@@ -50,10 +83,18 @@ fn row(name: &str, objective: Option<&Objective>, result: &ObjectiveResult) -> R
         status: result.status,
         mandatory: result.mandatory,
         control: show(result.reference),
-        value: show(result.value),
+        value: match objective.map(|o| &o.indicator) {
+            Some(Indicator::TimeToRecover { .. }) if result.value == Some(0.0) => "0 s (never violated)".to_owned(),
+            _ => show(result.value),
+        },
         limit: limit_of(objective, result),
         evidence: evidence(objective, result),
-        samples: if reference > 0 { format!("{} / {}", count(judged), count(reference)) } else { count(judged) },
+        interval: short_interval(objective, result),
+        samples: match (objective.is_some_and(is_fact), reference) {
+            (true, _) => "–".to_owned(),
+            (false, 0) => count(judged),
+            (false, _) => format!("{} / {}", count(judged), count(reference)),
+        },
         text: clean(&result.text),
     }
 }
@@ -81,34 +122,59 @@ fn reference(to: &Reference) -> String {
     }
 }
 
-/// Effect or value with interval and proof: `1.83 × control; 90 % interval 1.66–2.02; proof 31 of 20 needed`.
+/// Effect, interval and proof: `1.83 × control; 90 % interval 1.66–2.02; 71 % of the proof`.
 fn evidence(objective: Option<&Objective>, result: &ObjectiveResult) -> String {
-    let unit = Unit::named(&result.unit);
-    let relative = objective.map(|o| &o.limit.value);
-    let mut parts = Vec::new();
-    if let Some(effect) = result.effect {
-        parts.push(match relative {
-            Some(LimitValue::Plus(_, to)) => format!("{} {}", reference(to), unit.show_difference(effect)),
-            Some(LimitValue::Times(_, to)) => format!("{} × {}", digits(effect), reference(to)),
-            _ => format!("effect {}", digits(effect)),
-        });
+    if objective.is_some_and(is_fact) {
+        return if result.value.is_some() { "a fact of the run".to_owned() } else { "none".to_owned() };
     }
-    if let Some([low, high]) = result.interval {
-        // Each end holds at the objective's one-sided confidence: together that is a 90 % interval at 95 %.
-        let both = |o: &Objective| percent((2.0 * o.confidence.fraction() - 1.0).max(0.0));
-        let confidence = objective.map_or(String::new(), |o| format!("{} ", both(o)));
-        let (low, high) = match relative {
-            Some(LimitValue::Times(..)) => (digits(low), digits(high)),
-            Some(LimitValue::Plus(..)) => (unit.show_difference(low), unit.show_difference(high)),
-            _ => (unit.show(low), unit.show(high)),
-        };
-        parts.push(format!("{confidence}interval {low}–{high}"));
+    let mut parts: Vec<String> = effect(objective, result).into_iter().collect();
+    if let Some((low, high)) = ends(objective, result) {
+        parts.push(format!("{}interval {low}–{high}", objective.map_or(String::new(), |o| format!("{} ", both(o)))));
     }
-    if let Some([reached, needed]) = result.proof {
-        let reached = if reached > HUGE { format!("over {}", digits(HUGE)) } else { digits(reached) };
-        parts.push(format!("proof {reached} of {} needed", digits(needed)));
-    }
+    parts.extend(proof(result));
     if parts.is_empty() { "none".to_owned() } else { parts.join("; ") }
+}
+
+/// `1.83 × (1.66–2.02)`, `99.98 %–100 %`, and how much of the proof is there where it is not whole.
+fn short_interval(objective: Option<&Objective>, result: &ObjectiveResult) -> String {
+    let range = ends(objective, result).map(|(low, high)| format!("{low}–{high}"));
+    let mut text = match (objective.map(|o| &o.limit.value), result.effect, range) {
+        (Some(LimitValue::Times(..)), Some(effect), Some(range)) => format!("{} × ({range})", digits(effect)),
+        (_, _, range) => range.unwrap_or_else(|| "–".to_owned()),
+    };
+    if result.status == Status::Inconclusive {
+        text += &proof(result).map_or(String::new(), |p| format!(", {p}"));
+    }
+    text
+}
+
+fn effect(objective: Option<&Objective>, result: &ObjectiveResult) -> Option<String> {
+    let effect = result.effect?;
+    Some(match objective.map(|o| &o.limit.value) {
+        Some(LimitValue::Plus(_, to)) => format!("{} {}", reference(to), Unit::named(&result.unit).show_difference(effect)),
+        Some(LimitValue::Times(_, to)) => format!("{} × {}", digits(effect), reference(to)),
+        _ => format!("effect {}", digits(effect)),
+    })
+}
+
+fn ends(objective: Option<&Objective>, result: &ObjectiveResult) -> Option<(String, String)> {
+    let (unit, [low, high]) = (Unit::named(&result.unit), result.interval?);
+    Some(match objective.map(|o| &o.limit.value) {
+        Some(LimitValue::Times(..)) => (digits(low), digits(high)),
+        Some(LimitValue::Plus(..)) => (unit.show_difference(low), unit.show_difference(high)),
+        _ => (unit.show(low), unit.show(high)),
+    })
+}
+
+/// How far the proof got. Evidence multiplies, so its share is one of logarithms, as the live view tells it.
+fn proof(result: &ObjectiveResult) -> Option<String> {
+    let [reached, needed] = result.proof?;
+    match result.status {
+        Status::Pass => Some("proven".to_owned()),
+        Status::Fail => Some("proven to miss it".to_owned()),
+        _ if needed > 1.0 && reached > 0.0 => Some(format!("{} of the proof", crate::live::whole_percent(reached.ln() / needed.ln()))),
+        _ => Some("0 % of the proof".to_owned()),
+    }
 }
 
 /// A status in words.

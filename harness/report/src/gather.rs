@@ -4,7 +4,7 @@
 use crate::charts::Bins;
 use crate::style::clean;
 use crate::units::{clock_exact, percent};
-use shakedown_core::event::{Event, Fact, HaltBy, Input, Progress};
+use shakedown_core::event::{Event, Fact, HaltBy, Input, Progress, StageEnd};
 use shakedown_core::plan::GuardAction;
 use shakedown_core::snapshot::Sample;
 use shakedown_core::units::{Offset, Ppm, Span};
@@ -42,6 +42,7 @@ pub(crate) struct Gathered {
     pub end: Offset,
     pub cpu: u64,
     pub scaled: bool,
+    last_why: String,
 }
 
 impl Gathered {
@@ -57,6 +58,7 @@ impl Gathered {
             end: Offset::ZERO,
             cpu: 0,
             scaled: false,
+            last_why: String::new(),
         };
         for event in events {
             all.push(event);
@@ -82,7 +84,7 @@ impl Gathered {
     }
 
     fn proof(&mut self, at: Offset, objectives: &[Progress]) {
-        for progress in objectives {
+        for progress in objectives.iter().filter(|_| at >= Offset::ZERO) {
             let points = self.proofs.entry(progress.objective.clone()).or_default();
             points.push((at, progress.proof));
             if points.len() > PROOF_POINTS {
@@ -108,7 +110,7 @@ impl Gathered {
             Fact::WeightFound(w) | Fact::WeightAsked(w) => self.weights.push((at, *w)),
             _ => {}
         }
-        if let Some((decision, text)) = tell(fact) {
+        if let Some((decision, text)) = tell_after(&mut self.last_why, fact) {
             self.mark(at, decision, text);
         }
     }
@@ -122,8 +124,24 @@ impl Gathered {
     }
 }
 
+/// A fact in words, as [`tell`]; a rollback that only repeats why its stage ended does not say it again.
+pub(crate) fn tell_after(last_why: &mut String, fact: &Fact) -> Option<(bool, String)> {
+    match fact {
+        Fact::StageEnded { why, .. } => last_why.clone_from(why),
+        Fact::RollbackStarted { rehearsal, stage, why, from } if !last_why.is_empty() && why.contains(last_why.as_str()) => {
+            return Some((true, clean(&format!("{} from {stage} at {}", rollback(*rehearsal), percent(from.fraction())))));
+        }
+        _ => {}
+    }
+    tell(fact)
+}
+
+fn rollback(rehearsal: bool) -> &'static str {
+    if rehearsal { "rollback rehearsal" } else { "ROLLBACK" }
+}
+
 /// A fact in words; `true` when somebody decided something. `None` for what is only bookkeeping.
-pub(crate) fn tell(fact: &Fact) -> Option<(bool, String)> {
+fn tell(fact: &Fact) -> Option<(bool, String)> {
     let told = match fact {
         Fact::Started { .. } | Fact::WeightAsked(_) | Fact::Ended => return None,
         Fact::NotReady { what, why } => (true, format!("not ready: {what}: {why}")),
@@ -135,14 +153,12 @@ pub(crate) fn tell(fact: &Fact) -> Option<(bool, String)> {
         Fact::WeightRead(w) => (false, format!("canary weight {} read back", percent(w.fraction()))),
         Fact::WeightFailed(why) => (true, format!("the weight could not be set: {why}")),
         Fact::StageStarted(s) => (false, format!("stage {s} starts")),
-        Fact::StageEnded { stage, end, why } => (true, format!("stage {stage} {}: {why}", format!("{end:?}").to_lowercase())),
+        Fact::StageEnded { stage, end, why } => (true, format!("stage {stage} {}: {why}", stage_end(*end))),
         Fact::FaultApplied(f) => (false, format!("fault {f} in place")),
         Fact::FaultFailed { fault, why } => (true, format!("fault {fault} FAILED: {why}")),
         Fact::FaultReverted(f) => (false, format!("fault {f} gone")),
         Fact::RevertFailed { fault, why } => (true, format!("fault {fault} COULD NOT BE TAKEN BACK: {why}")),
-        Fact::RollbackStarted { rehearsal, stage, why, .. } => {
-            (true, format!("{} from {stage}: {why}", if *rehearsal { "rollback rehearsal" } else { "ROLLBACK" }))
-        }
+        Fact::RollbackStarted { rehearsal, stage, why, .. } => (true, format!("{} from {stage}: {why}", rollback(*rehearsal))),
         Fact::RollbackEnded { restored: Some(at) } => (false, format!("service restored at {}", clock_exact(*at))),
         Fact::RollbackEnded { restored: None } => (true, "service NOT RESTORED within its bound".to_owned()),
         Fact::RollbackFailed(why) => (true, format!("the way back FAILED: {why}")),
@@ -152,6 +168,15 @@ pub(crate) fn tell(fact: &Fact) -> Option<(bool, String)> {
         Fact::UndoFailed { what, why } => (true, format!("{what} COULD NOT BE UNDONE: {why}")),
     };
     Some((told.0, clean(&told.1)))
+}
+
+fn stage_end(end: StageEnd) -> &'static str {
+    match end {
+        StageEnd::Passed => "passed",
+        StageEnd::Harm => "HARM",
+        StageEnd::Undecided => "ended undecided",
+        StageEnd::Cut => "was cut",
+    }
 }
 
 fn guard_action(action: &GuardAction) -> String {

@@ -91,7 +91,10 @@ fn verdict(plan: &Plan, decision: &Decision) -> TestCase {
 }
 
 fn objective(row: &Row) -> TestCase {
-    let why = format!("{} (value {}, limit {}; {}; samples {})", row.text, row.value, row.limit, row.evidence, row.samples);
+    let why = match row.text.as_str() {
+        "" => format!("{} (limit {}; {}; samples {})", row.value, row.limit, row.evidence, row.samples),
+        text => text.to_owned(),
+    };
     match row.status {
         Status::Pass => passed(&row.name, &why),
         Status::Fail => failed(&row.name, "objective", &why),

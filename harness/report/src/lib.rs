@@ -9,6 +9,7 @@ mod json;
 mod junit;
 pub mod live;
 pub mod markdown;
+mod params;
 mod style;
 mod table;
 pub mod terminal;
@@ -21,6 +22,7 @@ pub use json::Json;
 pub use junit::Junit;
 pub use markdown::Markdown;
 pub use style::Style;
+pub use words::{REPLAY_FILE, nothing_judged};
 
 use shakedown_core::seams::Reporter;
 use shakedown_core::tree::{Node, Problems, Tree};

@@ -1,11 +1,11 @@
 //! `markdown`: a step summary for pipelines: the end block and a small table, and at most ten annotations. Must not let a
 //! name from outside become markup or a workflow command.
 
-use crate::evidence::{Row, rows, status};
+use crate::evidence::{Row, compares, head, rows, status};
 use crate::style::clean;
 use crate::words;
 use serde_json::Value;
-use shakedown_core::decision::{Decision, Status};
+use shakedown_core::decision::{Decision, Status, Verdict};
 use shakedown_core::event::Event;
 use shakedown_core::plan::Plan;
 use shakedown_core::seams::{Kind, Reporter};
@@ -42,33 +42,43 @@ impl Reporter for Markdown {
         writeln!(out, "## {}: {}\n", words::verdict(plan, decision), escape(&words::headline(decision)))?;
         let scenario = escape(&clean(&decision.scenario));
         writeln!(out, "Scenario {scenario}, seed {}, exit {}\n", decision.seed, u8::from(decision.exit))?;
+        let judged = !words::nothing_judged(decision);
         let sections = [
             ("Why", words::why(decision)),
-            ("Way back", words::way_back(plan, decision)),
-            ("Valid", vec![words::valid(decision)]),
+            ("Way back", if judged { words::way_back(plan, decision) } else { Vec::new() }),
+            ("Valid", if judged { vec![words::valid(decision)] } else { Vec::new() }),
             ("Next", words::next(decision, "")),
         ];
         for (label, texts) in sections.iter().filter(|(_, texts)| !texts.is_empty()) {
             let told: Vec<String> = texts.iter().map(|t| escape(t)).collect();
             writeln!(out, "- **{label}:** {}", told.join("<br>"))?;
         }
-        table(&rows(plan, decision), out)
+        if judged { table(plan, &rows(plan, decision), out) } else { Ok(()) }
     }
     fn as_kind(&self) -> &dyn Kind {
         self
     }
 }
 
-fn table(rows: &[Row], out: &mut dyn io::Write) -> io::Result<()> {
+fn table(plan: &Plan, rows: &[Row], out: &mut dyn io::Write) -> io::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n| Objective | Status | Control | Canary | Limit | Evidence | Samples |\n|---|---|--:|--:|---|---|--:|")?;
+    let control = compares(plan);
+    let names = head(plan, control);
+    let right = |name: &str| matches!(name, "control" | "canary" | "value" | "samples");
+    let rule: Vec<&str> = names.iter().map(|n| if right(n) { "--:" } else { "---" }).collect();
+    writeln!(out, "\n| {} |\n|{}|", names.iter().map(|n| capital(n)).collect::<Vec<_>>().join(" | "), rule.join("|"))?;
     for row in rows {
-        let cells: Vec<String> = row.cells().iter().map(|c| escape(c)).collect();
+        let cells: Vec<String> = row.cells(control).iter().map(|c| escape(c)).collect();
         writeln!(out, "| {} |", cells.join(" | "))?;
     }
     Ok(())
+}
+
+fn capital(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// Workflow commands for GitHub (`::error …`), one a line, to be printed by the caller: what failed first, then what
@@ -76,7 +86,7 @@ fn table(rows: &[Row], out: &mut dyn io::Write) -> io::Result<()> {
 #[must_use]
 pub fn annotations(plan: &Plan, decision: &Decision) -> Vec<String> {
     let line = |level: &str, title: &str, text: &str| format!("::{level} title={}::{}", command(title, true), command(text, false));
-    let told: Vec<Row> = rows(plan, decision);
+    let told: Vec<Row> = if words::nothing_judged(decision) { Vec::new() } else { rows(plan, decision) };
     let of = |wanted: fn(Status) -> bool, level: &'static str| {
         let chosen = told.iter().filter(move |r| wanted(r.status));
         chosen.map(move |r| line(level, &format!("{}: {}", r.name, status(r.status)), &r.text)).collect::<Vec<_>>()
@@ -87,6 +97,11 @@ pub fn annotations(plan: &Plan, decision: &Decision) -> Vec<String> {
     let faults = decision.faults.iter().filter(|f| f.status != "hit" && f.status != "not_reached");
     all.extend(faults.map(|f| line("error", "fault", &words::fault(f))));
     all.extend(of(|s| matches!(s, Status::Inconclusive | Status::Nodata), "warning"));
+    // A run that was not trusted, halted or never began fails without any objective at fault.
+    if !all.iter().any(|l| l.starts_with("::error")) && matches!(decision.verdict, Verdict::Rollback | Verdict::Invalid | Verdict::Halted) {
+        let why = format!("{} {}", words::headline(decision), words::why(decision).join("; "));
+        all.insert(0, line("error", words::verdict(plan, decision), &why));
+    }
     all.truncate(ANNOTATIONS);
     all
 }

@@ -63,6 +63,7 @@ impl Style {
                 '≤' => out.push_str("<="),
                 '≥' => out.push_str(">="),
                 '×' => out.push('x'),
+                '±' => out.push_str("+/-"),
                 'µ' => out.push('u'),
                 '–' | '−' => out.push('-'),
                 '·' => out.push('|'),
@@ -101,7 +102,8 @@ pub(crate) fn tied(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut last = "";
     for (i, word) in text.split(' ').enumerate() {
-        let bare = word.trim_end_matches([',', ';', '.', ')', ':']);
+        // `99.9 %–100 %` is one word from its first unit on.
+        let bare = word.split('–').next().unwrap_or(word).trim_end_matches([',', ';', '.', ')', ':']);
         let number = last.ends_with(|c: char| c.is_ascii_digit());
         let tie = (number && UNITS.contains(&bare)) || LEADS.contains(&last);
         if i > 0 {

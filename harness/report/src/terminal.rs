@@ -1,7 +1,7 @@
 //! The final block on a terminal or in a log: verdict, why, way back, valid, next, and a table of objectives. Must not
 //! print; it gives the text.
 
-use crate::evidence::{HEAD, rows, status_tone};
+use crate::evidence::{compares, head as columns_of, rows, status_tone};
 pub use crate::style::Style;
 use crate::style::{Tone, columns, pad, wrap};
 use crate::table::Table;
@@ -16,6 +16,10 @@ const LABEL: usize = 11;
 pub fn end_block(plan: &Plan, decision: &Decision, run_dir: &str, style: Style) -> String {
     let mut lines = head(plan, decision, style);
     section(&mut lines, "why", &words::why(decision), style);
+    if words::nothing_judged(decision) {
+        section(&mut lines, "next", &words::next(decision, run_dir), style);
+        return lines.join("\n") + "\n";
+    }
     section(&mut lines, "way back", &words::way_back(plan, decision), style);
     section(&mut lines, "valid", &[words::valid(decision)], style);
     section(&mut lines, "next", &words::next(decision, run_dir), style);
@@ -23,8 +27,11 @@ pub fn end_block(plan: &Plan, decision: &Decision, run_dir: &str, style: Style) 
     if !rows.is_empty() {
         lines.push(String::new());
         let tones = rows.iter().map(|r| status_tone(r.status)).collect();
-        let cells = rows.iter().map(|r| r.cells().iter().map(|c| style.fit(c)).collect()).collect();
-        lines.extend(Table { head: &HEAD, rows: cells, toned: (1, tones) }.lines(style));
+        let control = compares(plan);
+        let cells = rows.iter().map(|r| r.cells(control).iter().map(|c| style.fit(c)).collect()).collect();
+        let names = columns_of(plan, control);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        lines.extend(Table { head: &names, rows: cells, toned: (1, tones) }.lines(style));
     }
     lines.join("\n") + "\n"
 }

@@ -4,6 +4,9 @@
 use shakedown_core::plan::Indicator;
 use shakedown_core::units::Offset;
 
+/// What stands for a time before the epoch.
+const BEFORE: &str = "--:--";
+
 /// The unit of an indicator's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
@@ -116,6 +119,7 @@ pub fn percent(share: f64) -> String {
 #[must_use]
 pub fn nanos(ns: f64) -> String {
     match ns.abs() {
+        0.0 => "0 s".to_owned(),
         v if v < 999.5 => format!("{} ns", digits(ns.round())),
         v if v < 999_500.0 => format!("{} µs", digits(ns / 1e3)),
         v if v < 999_500_000.0 => format!("{} ms", digits(ns / 1e6)),
@@ -147,22 +151,18 @@ pub fn bytes(value: f64) -> String {
     }
 }
 
-/// Minutes and seconds: `02:14`, `-00:03`.
+/// Minutes and seconds: `02:14`; `--:--` before the epoch, whose distance nobody knew then.
 #[must_use]
 pub fn clock(at: Offset) -> String {
-    let (sign, seconds) = signed_seconds(at, 1_000_000_000);
-    format!("{sign}{:02}:{:02}", seconds / 60, seconds % 60)
+    let seconds = at.0 / 1_000_000_000;
+    if at < Offset::ZERO { BEFORE.to_owned() } else { format!("{:02}:{:02}", seconds / 60, seconds % 60) }
 }
 
-/// Minutes, seconds and milliseconds: `01:52.310`.
+/// Minutes, seconds and milliseconds: `01:52.310`; `--:--` before the epoch.
 #[must_use]
 pub fn clock_exact(at: Offset) -> String {
-    let (sign, millis) = signed_seconds(at, 1_000_000);
-    format!("{sign}{:02}:{:02}.{:03}", millis / 60_000, millis / 1000 % 60, millis % 1000)
-}
-
-fn signed_seconds(at: Offset, unit: u64) -> (&'static str, u64) {
-    (if at.0 < 0 { "-" } else { "" }, at.0.unsigned_abs() / unit)
+    let millis = at.0 / 1_000_000;
+    if at < Offset::ZERO { BEFORE.to_owned() } else { format!("{:02}:{:02}.{:03}", millis / 60_000, millis / 1000 % 60, millis % 1000) }
 }
 
 fn trim(text: &str) -> String {
@@ -203,7 +203,8 @@ mod tests {
         assert_eq!(rate(299.96), "300/s".replace("300", "300.0"));
         assert_eq!(bytes(65_536.0), "64 KiB");
         assert_eq!(clock_exact(Offset(112_310_000_000)), "01:52.310");
-        assert_eq!(clock(Offset(-3_000_000_000)), "-00:03");
+        assert_eq!(nanos(0.0), "0 s");
+        assert_eq!((clock(Offset(-999_999_989_942_888)), clock_exact(Offset(-1))), ("--:--".to_owned(), "--:--".to_owned()));
         assert_eq!(Unit::Fraction.show_difference(0.002), "+0.2 pp");
     }
 }

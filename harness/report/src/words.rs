@@ -4,16 +4,23 @@
 use crate::style::{Tone, clean};
 use crate::units::{clock_exact, count, digits, nanos, percent};
 use shakedown_core::Plan;
-use shakedown_core::decision::{Decision, FaultResult, RollbackResult, StageResult, Verdict};
+use shakedown_core::decision::{Decision, Exit, FaultResult, RollbackResult, StageResult, Verdict};
 use shakedown_core::units::Offset;
 use std::path::Path;
 
 /// Most reasons told in full; the rest are counted.
 const REASONS: usize = 4;
+/// The command that runs the same again, written into the run directory by `run`.
+pub const REPLAY_FILE: &str = "replay.txt";
+/// Longest such command that is told.
+const REPLAY: usize = 2_000;
 
 /// The verdict as people read it; `pass` and `fail` when nothing was rolled out.
 pub(crate) fn verdict(plan: &Plan, decision: &Decision) -> &'static str {
     let rollout = plan.rollout.is_some();
+    if decision.exit == Exit::NotReady {
+        return "NOT READY";
+    }
     match decision.verdict {
         Verdict::Promote if rollout => "PROMOTE",
         Verdict::Promote => "PASS",
@@ -34,6 +41,12 @@ pub(crate) fn tone(decision: &Decision) -> Tone {
         Verdict::Rollback => Tone::Bad,
         _ => Tone::Doubt,
     }
+}
+
+/// The environment was not ready and nothing was sent: there are no numbers, so none are shown.
+#[must_use]
+pub fn nothing_judged(decision: &Decision) -> bool {
+    decision.exit == Exit::NotReady && decision.validity.sent == 0
 }
 
 /// The headline, safe to print.
@@ -102,8 +115,8 @@ pub(crate) fn one_way_back(plan: &Plan, back: &RollbackResult) -> String {
 pub(crate) fn valid(decision: &Decision) -> String {
     let v = &decision.validity;
     let mut parts = vec![
-        format!("{} sent for {} asked ({} dispatched)", count(v.sent), count(v.asked), percent(v.achieved)),
-        format!("lag p99 {}", nanos(v.lag[1] as f64)),
+        format!("{} of {} arrivals sent, {} requests", percent(v.achieved), count(v.asked), count(v.sent)),
+        format!("send lag p99 {}", nanos(v.lag[1] as f64)),
     ];
     if v.dropped > 0 {
         parts.push(format!("{} dropped at the in-flight limit", count(v.dropped)));
@@ -125,17 +138,23 @@ fn split(decision: &Decision) -> Option<String> {
     let stage = decision.stages.iter().rev().find(shared)?;
     let p = decision.validity.sample_ratio_p.map_or(String::new(), |p| format!(", sample ratio p {}", digits(p)));
     Some(format!(
-        "split {} of {} asked in {}{p}",
+        "split {} seen for {} asked in {}{p}",
         percent(stage.observed.unwrap_or_default()),
         percent(stage.asked.fraction()),
         clean(&stage.name)
     ))
 }
 
+/// Kinds that act on processes, not on traffic.
+const PROCESSES: [&str; 2] = ["pause", "kill"];
+
 /// What a fault did, in words.
 pub(crate) fn fault(fault: &FaultResult) -> String {
     let name = clean(&fault.name);
     match fault.status.as_str() {
+        "hit" if PROCESSES.contains(&fault.kind.as_str()) => {
+            format!("fault {name} hit {} process{}", count(fault.hits), if fault.hits == 1 { "" } else { "es" })
+        }
         "hit" => format!("fault {name} hit {} of {} seen", count(fault.hits), count(fault.seen)),
         "no_hit" => format!("fault {name} HIT NOTHING ({} seen)", count(fault.seen)),
         "not_reached" => format!("fault {name} not reached"),
@@ -144,19 +163,26 @@ pub(crate) fn fault(fault: &FaultResult) -> String {
 }
 
 /// What to do next: the judge's advice, then how to see and run it again. `run_dir` may be empty; then only the advice.
-/// The way back has a section of its own and is not told twice; nor is the replay, told here with its path.
+/// The way back has a section of its own and is not told twice.
 pub(crate) fn next(decision: &Decision, run_dir: &str) -> Vec<String> {
     let dir = clean(run_dir);
     let dir = dir.trim_end_matches('/');
-    let told_here = |line: &str| line.starts_with("way back:") || (!dir.is_empty() && line.starts_with("replay:"));
+    let told_here = |line: &str| line.starts_with("way back:") || line.starts_with("replay:");
     let mut lines: Vec<String> = decision.next.iter().map(|n| clean(n)).filter(|n| !told_here(n)).collect();
-    if !dir.is_empty() {
+    if dir.is_empty() {
+        return lines;
+    }
+    lines.iter_mut().for_each(|l| *l = l.replace("samples.jsonl in the run directory", &format!("{dir}/samples.jsonl")));
+    if !nothing_judged(decision) {
         let page = format!("{dir}/report.html");
         let written = Path::new(run_dir).join("report.html").is_file();
         let make = format!("shakedown report {dir} --format html --output {page}");
         lines.push(format!("page: {}", if written { page } else { make }));
-        lines.push(format!("replay: shakedown run {dir}/scenario.yaml --seed {}", decision.seed));
     }
+    let command = std::fs::read_to_string(Path::new(run_dir).join(REPLAY_FILE)).ok().map(|text| clean(&text));
+    let command = command.filter(|c| !c.is_empty() && c.len() <= REPLAY);
+    let command = command.unwrap_or_else(|| format!("shakedown run {dir}/scenario.yaml --seed {}", decision.seed));
+    lines.push(format!("replay: {command}"));
     lines
 }
 

@@ -217,7 +217,7 @@ fn nothing_is_told_twice_and_huge_evidence_stays_readable() {
     let text = terminal::end_block(&support::plan(), &decision, "runs/x/", Style { width: 200, ..Style::default() });
     assert_eq!((text.matches("way back").count(), text.matches("replay:").count()), (2, 1), "headline and section: {text}");
     assert!(text.contains("look at the router") && text.contains("runs/x/scenario.yaml --seed 7"), "{text}");
-    assert!(text.contains("proof over 1,000,000 of 20 needed") && text.contains("90 % interval 1.66–2.02"), "{text}");
+    assert!(!text.contains("20 needed") && text.contains("90 % interval") && text.contains("1.83 × (1.66–2.02)"), "{text}");
 }
 
 #[test]
@@ -243,4 +243,47 @@ fn without_a_rollout_the_page_shows_all_requests_and_no_weights() {
     let page = written("html", &plan, &support::decision("promote"));
     assert!(page.contains("class=\"verdict\">PASS") && !page.contains("Canary weight") && !page.contains("<dt>Way back"));
     assert!(page.contains("all requests"));
+}
+
+#[test]
+fn a_fact_has_no_samples_and_no_violation_is_said() {
+    let (mut plan, mut decision) = (support::plan(), support::decision("promote"));
+    plan.rollout = None;
+    plan.objectives.truncate(1);
+    plan.objectives[0].name = "recovery".to_owned();
+    plan.objectives[0].indicator =
+        shakedown_core::plan::Indicator::TimeToRecover { of: "availability".to_owned(), after: "payments-slow".to_owned() };
+    let mut fact = decision.objectives.remove("availability").expect("it is there");
+    (fact.value, fact.interval, fact.proof, fact.samples) = (Some(0.0), None, None, [0, 0]);
+    fact.unit = "ns".to_owned();
+    decision.objectives = [("recovery".to_owned(), fact)].into();
+    let text = terminal::end_block(&plan, &decision, "", Style { width: 200, ..Style::default() });
+    let row = text.lines().find(|l| l.trim_start().starts_with("recovery")).unwrap_or_else(|| panic!("{text}"));
+    assert!(row.contains("0 s (never violated)") && row.ends_with('–') && !text.contains("control"), "{text}");
+}
+
+#[test]
+fn an_environment_that_was_not_ready_shows_no_numbers() {
+    let mut decision = support::decision("invalid");
+    decision.exit = shakedown_core::Exit::NotReady;
+    decision.validity.sent = 0;
+    let text = terminal::end_block(&support::plan(), &decision, "runs/x", Style::default());
+    assert!(text.starts_with("NOT READY") && text.contains("exit 3") && text.contains("replay:"), "{text}");
+    assert!(!text.contains("objective ") && !text.contains("page:") && !text.contains("valid"), "{text}");
+    assert!(!written("markdown", &support::plan(), &decision).contains("| Status"));
+}
+
+#[test]
+fn a_replay_names_the_command_that_was_left() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(shakedown_report::REPLAY_FILE), "shakedown run scenarios/x.yaml --seed 7 --set 'A=b c'\n").unwrap();
+    let dir = dir.path().display().to_string();
+    let text = terminal::end_block(&support::plan(), &support::decision("rollback"), &dir, Style { width: 300, ..Style::default() });
+    assert!(text.contains("replay: shakedown run scenarios/x.yaml --seed 7 --set 'A=b c'"), "{text}");
+}
+
+#[test]
+fn a_run_that_failed_without_a_failed_objective_is_annotated() {
+    let notes = markdown::annotations(&support::plan(), &support::decision("invalid"));
+    assert!(notes[0].starts_with("::error title=INVALID::") && notes[0].contains("71 %25"), "{notes:?}");
 }

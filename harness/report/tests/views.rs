@@ -132,3 +132,43 @@ fn json_lines_are_events_that_read_back() {
     }
     assert!(told > 20 && quiet >= 90, "{told} {quiet}");
 }
+
+#[test]
+fn plain_lines_are_short_and_tell_of_objectives_only_what_changed() {
+    let mut live = Live::new(Arc::new(support::plan()), Style::default());
+    let mut lines = Vec::new();
+    for event in support::events() {
+        live.push(&event);
+        lines.extend(live.plain(event.at));
+    }
+    assert!(lines.iter().all(|l| l.chars().count() <= 120), "{lines:#?}");
+    let told = lines.iter().filter(|l| l.contains("MISSES p95: 88 ms")).count();
+    assert!((1..=6).contains(&told), "{told}: {lines:#?}");
+    assert!(!lines.iter().any(|l| l.contains("load is out; deciding")), "{lines:#?}");
+    let after = lines.iter().rfind(|l| l.contains("asked")).expect("a status line");
+    assert!(!after.contains("proof"), "nothing changed any more: {after}");
+}
+
+#[test]
+fn before_the_epoch_no_time_is_told() {
+    let mut live = Live::new(Arc::new(support::plan()), Style::default());
+    let at = shakedown_core::Offset(-999_999_990_000_000);
+    live.push(&Event { seq: 0, at, what: Input::Fact(Fact::WeightFound(shakedown_core::Ppm(0))) });
+    assert_eq!(live.plain(at), ["--:-- the router was found at 0 % canary"]);
+    assert!(live.screen(at, 80).contains("--:-- of at most 06:00"));
+}
+
+#[test]
+fn without_a_rollout_there_is_one_value_and_the_fault_is_the_phase() {
+    let mut plan = support::plan();
+    plan.rollout = None;
+    plan.objectives.truncate(1);
+    let mut live = Live::new(Arc::new(plan), Style::default());
+    let rolled = |e: &Event| {
+        matches!(&e.what, Input::Fact(Fact::StageStarted(_) | Fact::StageEnded { .. } | Fact::WeightAsked(_) | Fact::WeightRead(_)))
+    };
+    support::events().iter().filter(|e| e.at <= support::s(45.0) && !rolled(e)).for_each(|e| live.push(e));
+    let screen = live.screen(support::s(45.0), 80);
+    assert!(screen.contains("under load, fault payments-slow in place"), "{screen}");
+    assert!(screen.contains("objective     value ") && !screen.contains("control"), "{screen}");
+}

@@ -62,8 +62,15 @@ fn scenario(root: &Node, cx: &mut Cx) -> Option<Plan> {
         return None;
     }
     let mut f = root.fields("scenario", &mut cx.p);
-    f.need("version", &mut cx.p);
-    f.whole("version", VERSION..VERSION + 1, &mut cx.p);
+    if let Some(n) = f.need("version", &mut cx.p)
+        && n.text().and_then(|t| t.parse().ok()) != Some(VERSION)
+    {
+        cx.p.hint(
+            &n.span,
+            format!("{} is not a version of the language this program reads", n.describe()),
+            format!("write version: {VERSION}"),
+        );
+    }
     let name = f.need("name", &mut cx.p).and_then(|n| {
         let text = n.string("name", &mut cx.p)?;
         names::check(&text, &n.span, &mut cx.p).then_some(text)

@@ -45,7 +45,11 @@ impl Cx<'_> {
         let bytes = match self.source.files.read(path.as_ref()) {
             Ok(bytes) => bytes,
             Err(why) => {
-                self.p.hint(&node.span, format!("`{written}` cannot be read: {why}"), "paths are relative to the scenario file");
+                let message = format!("`{written}` cannot be read: {why}");
+                match why.kind() {
+                    std::io::ErrorKind::NotFound => self.p.hint(&node.span, message, "paths are relative to the scenario file"),
+                    _ => self.p.add(&node.span, message),
+                }
                 return None;
             }
         };

@@ -25,7 +25,7 @@ pub fn decode(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Opti
     let path = file.string("csv", &mut cx.p)?;
     let bytes = cx.read(file, &path, MAX_CSV)?;
     match read(&bytes) {
-        Ok((columns, rows)) => Some(Feed { name: name.to_owned(), csv: cx.resolve(&path), columns, rows, pick }),
+        Ok((columns, rows)) => Some(Feed { name: name.to_owned(), csv: path, columns, rows, pick }),
         Err(why) => {
             cx.p.hint(&file.span, format!("`{path}`: {why}"), "the first line names the columns, every other line is a row");
             None
@@ -34,18 +34,36 @@ pub fn decode(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Opti
 }
 
 fn read(bytes: &[u8]) -> Result<(Vec<String>, u64), String> {
+    if bytes.is_empty() {
+        return Err("it is empty".into());
+    }
     let mut reader = csv::Reader::from_reader(bytes);
-    let columns: Vec<String> = reader.headers().map_err(|e| e.to_string())?.iter().map(str::to_owned).collect();
+    let columns: Vec<String> = reader.headers().map_err(|e| mistake(&e))?.iter().map(str::to_owned).collect();
+    if let Some(i) = columns.iter().position(String::is_empty) {
+        return Err(format!("column {} has no name", i + 1));
+    }
     let unique: BTreeSet<&String> = columns.iter().collect();
     if unique.len() != columns.len() {
         return Err("two columns have the same name".into());
     }
     let mut rows = 0;
     for row in reader.records() {
-        row.map_err(|e| e.to_string())?;
+        row.map_err(|e| mistake(&e))?;
         rows += 1;
     }
     if rows == 0 { Err("there are no rows".into()) } else { Ok((columns, rows)) }
+}
+
+/// What is wrong with a row, for people.
+fn mistake(error: &csv::Error) -> String {
+    let line = |pos: &Option<csv::Position>| pos.as_ref().map_or_else(|| "a line".to_owned(), |p| format!("line {}", p.line()));
+    match error.kind() {
+        csv::ErrorKind::Utf8 { pos, .. } => format!("{} is not UTF-8", line(pos)),
+        csv::ErrorKind::UnequalLengths { pos, expected_len, len } => {
+            format!("the row on {} does not fit: it has {len} field(s), the first line names {expected_len} column(s)", line(pos))
+        }
+        _ => error.to_string(),
+    }
 }
 
 fn pick(text: &str) -> Result<Pick, String> {

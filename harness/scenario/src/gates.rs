@@ -126,7 +126,9 @@ fn why_not(stage: &Stage, objective: &Objective, traffic: &Traffic) -> Option<St
     }
     // Traffic that cannot be foretold (users, recordings) is no reason against: the gate itself waits for its samples.
     let expected = expected(objective, traffic, stage.hold.plus(stage.extend))? * share;
-    (expected < needed).then(|| format!("it needs {needed:.0} samples and about {expected:.0} are expected within hold + extend"))
+    // Both come out of divisions: exactly enough must not fail for the last bit.
+    (expected < needed * (1.0 - 1e-9))
+        .then(|| format!("it needs {needed:.0} samples and about {expected:.0} are expected within hold + extend"))
 }
 
 /// Samples a gate needs when nobody says: 10/(1−q) for a quantile, 3/(1−min), 3/max or 3/floor for a rate.

@@ -164,6 +164,10 @@ fn endpoints(service: &Node) -> Vec<String> {
     match child(service, "builtin").and_then(Node::text) {
         Some("shop") => SHOP_ENDPOINTS.iter().map(|e| (*e).to_owned()).collect(),
         Some("stub") => vec!["http".into()],
+        // What it was meant to be is unknown: its endpoints are no mistake of their own.
+        _ if child(service, "command").is_none() && child(service, "attach").is_none() => {
+            SHOP_ENDPOINTS.into_iter().chain(["http"]).map(str::to_owned).collect()
+        }
         _ => Vec::new(),
     }
 }

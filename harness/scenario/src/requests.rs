@@ -63,7 +63,7 @@ fn path(text: &str, span: &Range<usize>, absolute: bool, scope: &Scope, cx: &mut
         } else if !matches!(first, Some(Part::Target(_))) {
             cx.p.hint(span, format!("`{text}` is not a whole URL"), "outside traffic write \"{{ targets.NAME }}/path\" or http://…");
         }
-    } else if plain.is_some_and(|t| !t.starts_with('/')) || first.is_none() {
+    } else if plain.is_some_and(|t| !t.starts_with('/')) || text.is_empty() {
         cx.p.hint(
             span,
             format!("`{text}` is not a path"),

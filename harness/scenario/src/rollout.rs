@@ -61,7 +61,7 @@ pub fn decode<'a>(node: &'a Node, cx: &mut Cx) -> Raw<'a> {
             stages.push(stage);
             gates.push(gate);
         }
-        if stages.is_empty() || stages.len() > MAX_STAGES {
+        if matches!(n.tree, Tree::Seq(_)) && (stages.is_empty() || stages.len() > MAX_STAGES) {
             cx.p.add(&n.span, format!("a rollout has 1 to {MAX_STAGES} stages"));
         }
     }
@@ -81,20 +81,25 @@ pub fn decode<'a>(node: &'a Node, cx: &mut Cx) -> Raw<'a> {
 
 fn driver(node: &Node, cx: &mut Cx) -> Option<(String, Value)> {
     let drivers = cx.source.kinds.drivers;
-    let all: Vec<&str> = drivers.iter().map(|d| d.name()).collect();
+    let all: Vec<&str> = drivers.iter().filter(|d| d.available() == Available::Now).map(|d| d.name()).collect();
     if let Some(text) = node.text() {
-        cx.p.hint(
-            &node.span,
-            format!("the driver `{text}` needs its settings"),
-            format!("write {{{text}: …}}; there is: {}", all.join(", ")),
-        );
+        if drivers.iter().any(|d| d.name() == text && d.available() == Available::Later) {
+            cx.p.later(&node.span, &format!("the driver `{text}`"));
+            return None;
+        }
+        if !names::resolve("driver", text, all.iter().copied(), &node.span, &mut cx.p) {
+            return None;
+        }
+        cx.p.hint(&node.span, format!("the driver `{text}` needs its settings"), format!("write driver: {{{text}: …}}"));
         return None;
     }
     let mut f = node.fields("driver", &mut cx.p);
     let given = f.take_one_of(drivers.iter().map(|d| d.name().to_owned()));
+    // Without any known kind the unknown key has the better hint.
+    let unknown = given.is_empty() && matches!(&node.tree, Tree::Map(all) if !all.is_empty());
     f.finish(&mut cx.p);
     let [(name, span, params)] = given.as_slice() else {
-        if matches!(node.tree, Tree::Map(_)) {
+        if matches!(node.tree, Tree::Map(_)) && !unknown {
             cx.p.hint(&node.span, "`driver` names one kind", format!("there is: {}", all.join(", ")));
         }
         return None;

@@ -3,7 +3,7 @@
 use crate::ask::{self, Ask};
 use crate::cx::{self, Cx};
 use crate::{names, stub};
-use shakedown_core::plan::{Probe, Ready, Service, ServiceKind};
+use shakedown_core::plan::{Probe, Ready, Service, ServiceKind, Sticky};
 use shakedown_core::tree::{Fields, Node};
 use shakedown_core::units::Span;
 use std::collections::BTreeMap;
@@ -16,6 +16,9 @@ const SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"
 /// Most releases of the embedded shop: control and canary, and a few to choose from.
 const MAX_RELEASES: usize = 20;
 
+/// Keys that belong to a builtin service.
+const KIND_KEYS: [&str; 5] = ["releases", "payments", "sticky", "answers", "listen"];
+
 /// Decodes one service.
 pub fn decode(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Service {
     if name == "proxy" {
@@ -26,6 +29,16 @@ pub fn decode(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Serv
     let given: Vec<&str> = ["builtin", "command", "attach"].into_iter().filter(|k| names::child(node, k).is_some()).collect();
     if given.len() != 1 {
         cx.p.hint(span, format!("{what} needs exactly one of `builtin`, `command` and `attach`"), found(&given));
+    }
+    if given.is_empty() {
+        // A kind that is missing or misspelt is the mistake, not the keys and endpoints that would go with it.
+        for key in KIND_KEYS {
+            f.take(key);
+        }
+        if let Some(releases) = names::child(node, "releases") {
+            let all = ask::entries(releases, "releases", &mut cx.p);
+            cx.releases.insert(name.to_owned(), all.iter().map(|(k, ..)| (*k).to_owned()).collect());
+        }
     }
     let command = f.take("command").map(|n| command(n, cx));
     let attach = f.take("attach").and_then(|n| attach(n, cx));
@@ -79,13 +92,13 @@ fn attach(node: &Node, cx: &mut Cx) -> Option<ServiceKind> {
     let file = if later { f.take("pid_file") } else { f.need("pid_file", &mut cx.p) };
     let file = file.and_then(|n| n.string("pid_file", &mut cx.p));
     f.finish(&mut cx.p);
-    file.map(|f| ServiceKind::AttachPidFile(cx.resolve(&f)))
+    file.map(ServiceKind::AttachPidFile)
 }
 
 fn builtin(node: &Node, f: &mut Fields, cx: &mut Cx) -> Option<ServiceKind> {
     let Some(name) = ask::choice(node, "builtin", &["shop", "stub"], &mut cx.p) else {
         // The name is the mistake, not the keys that would go with the right one.
-        for key in ["releases", "payments", "answers", "listen"] {
+        for key in KIND_KEYS {
             f.take(key);
         }
         return None;
@@ -97,7 +110,8 @@ fn builtin(node: &Node, f: &mut Fields, cx: &mut Cx) -> Option<ServiceKind> {
                 let text = n.string("payments", &mut cx.p)?;
                 cx.names.endpoint(&text, &n.span, &mut cx.p).then_some(text)
             });
-            Some(ServiceKind::Shop { releases, payments })
+            let sticky = f.take("sticky").and_then(|n| sticky(n, cx));
+            Some(ServiceKind::Shop { releases, payments, sticky })
         }
         _ => {
             let answers = f.need("answers", &mut cx.p).and_then(|n| {
@@ -116,6 +130,21 @@ fn builtin(node: &Node, f: &mut Fields, cx: &mut Cx) -> Option<ServiceKind> {
             });
             let listen = listen.map_or_else(|| "127.0.0.1:0".to_owned(), |a| a.to_string());
             Some(ServiceKind::Stub { answers: answers?, listen })
+        }
+    }
+}
+
+fn sticky(node: &Node, cx: &mut Cx) -> Option<Sticky> {
+    let mut f = node.fields("sticky", &mut cx.p);
+    let header = f.take("header").and_then(|n| n.string("header", &mut cx.p));
+    let cookie = f.take("cookie").and_then(|n| n.string("cookie", &mut cx.p));
+    f.finish(&mut cx.p);
+    match (header, cookie) {
+        (Some(name), None) => Some(Sticky::Header(name)),
+        (None, Some(name)) => Some(Sticky::Cookie(name)),
+        _ => {
+            cx.p.hint(&node.span, "sticky needs exactly one of `header` and `cookie`", "write sticky: {header: x-user}");
+            None
         }
     }
 }

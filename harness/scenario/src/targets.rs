@@ -76,8 +76,13 @@ fn decode_tls(node: &Node, cx: &mut Cx) -> Tls {
     let mut file = |key| {
         let node = f.take(key)?;
         let path = node.string(key, &mut cx.p)?;
-        cx.read(node, &path, MAX_PEM)?;
-        Some(cx.resolve(&path))
+        let bytes = cx.read(node, &path, MAX_PEM)?;
+        let wanted = if key == "key" { "PRIVATE KEY-----" } else { "-----BEGIN CERTIFICATE-----" };
+        if !bytes.windows(wanted.len()).any(|w| w == wanted.as_bytes()) {
+            let what = if key == "key" { "private key" } else { "certificate" };
+            cx.p.hint(&node.span, format!("`{path}` holds no {what}"), "a PEM file is wanted, with -----BEGIN … lines");
+        }
+        Some(path)
     };
     let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
     let insecure = f.flag("insecure", &mut cx.p).unwrap_or(false);

@@ -20,6 +20,8 @@ const MAX_STREAMS: usize = 1000;
 const MAX_RECORDING: usize = 512 << 20;
 /// Fastest replay.
 const MAX_SPEED: f64 = 1000.0;
+/// How a gzip file begins (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Recordings that can be read later.
 const LATER_FORMATS: [&str; 10] = ["nginx-json", "envoy", "gor", "vegeta", "vegeta-csv", "har", "curl", "openapi", "k6", "pcap"];
 
@@ -101,8 +103,13 @@ fn replay(node: &Node, cx: &mut Cx) -> Replay {
     let mut f = node.fields("replay", &mut cx.p);
     let file = f.need("file", &mut cx.p).and_then(|n| {
         let path = n.string("file", &mut cx.p)?;
-        cx.read(n, &path, MAX_RECORDING)?;
-        Some(cx.resolve(&path))
+        let bytes = cx.read(n, &path, MAX_RECORDING)?;
+        if bytes.starts_with(&GZIP) || path.ends_with(".gz") {
+            cx.p.hint(&n.span, "a compressed recording is not available yet", format!("unpack `{path}` with gunzip"));
+        } else if bytes.is_empty() {
+            cx.p.add(&n.span, format!("`{path}` is empty"));
+        }
+        Some(path)
     });
     let format = f.need("format", &mut cx.p).and_then(|n| match n.text() {
         Some(text) if LATER_FORMATS.contains(&text) => {

@@ -16,6 +16,21 @@ const MAX_DEPTH: usize = 64;
 
 const QUOTE_HINT: &str = "quote a text that holds `{`, `}`, `[`, `]`, `: ` or ` #`";
 
+/// What to do about a text that is not YAML, as far as its reader's words tell.
+fn advice(why: &str) -> &'static str {
+    if why.contains("tab") {
+        "indent with spaces, not with tabs"
+    } else if why.contains("anchor") {
+        "`*name` repeats what `&name` marks earlier in the file; quote a text that starts with `*`"
+    } else if why.contains("recursion") {
+        "flatten it: at most 64 levels are read"
+    } else if why.contains("unexpected character") {
+        "remove the character, or quote the text that holds it"
+    } else {
+        "look here and just before: indentation, a `[`, `{` or quote that is not closed, or a text with `: `, ` #`, `{` or `[` that needs quotes"
+    }
+}
+
 /// Reads one document. Problems are added; `None` when there is no tree to go on with.
 pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     if text.len() > MAX_BYTES {
@@ -32,7 +47,7 @@ pub fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
             Ok(next) => next,
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(0).min(text.len());
-                builder.problems.hint(&spot(text, at), format!("this is not YAML: {}", error.info()), QUOTE_HINT);
+                builder.problems.hint(&spot(text, at), format!("this is not YAML: {}", error.info()), advice(&error.info()));
                 return None;
             }
         };
@@ -189,6 +204,17 @@ impl Builder<'_> {
                 None
             }
         };
+        if let Tree::Scalar { text: key, quoted: false } = &node.tree
+            && key == "<<"
+        {
+            self.problems.hint(
+                &node.span,
+                "merge keys (`<<`) are not part of YAML 1.2",
+                "write the keys out, or give the whole value as an alias",
+            );
+            open.key = Some(Key { text: None, span: node.span });
+            return;
+        }
         let double = text.as_ref().and_then(|t| open.entries.iter().find(|(k, ..)| k == t));
         let text = if let Some((name, first, _)) = double {
             let (line, _) = crate::locate::line_column(self.text, first.start);

@@ -24,14 +24,14 @@ fn head_and_environment() {
     assert_eq!(plan.max_cells, 1000);
     assert_eq!(plan.environment.limits.rate, Some(Rate::from_per_second(2000.0)));
     let kinds: Vec<&ServiceKind> = plan.environment.services.iter().map(|s| &s.kind).collect();
-    let ServiceKind::Shop { releases, payments } = kinds[0] else { panic!("{kinds:?}") };
+    let ServiceKind::Shop { releases, payments, .. } = kinds[0] else { panic!("{kinds:?}") };
     assert_eq!((releases["v2"].as_slice(), payments.as_deref()), (["slow-tail".to_owned()].as_slice(), Some("proxy.payments")));
     let ServiceKind::Stub { answers, listen } = kinds[2] else { panic!("{kinds:?}") };
     assert_eq!(listen, "127.0.0.1:0");
     assert_eq!(answers[0]["delay_ns"], 5_000_000);
     assert_eq!(answers[0]["body"], "{\"ok\":true}");
     assert_eq!(answers[1]["status"], 204);
-    assert_eq!(kinds[3], &ServiceKind::AttachPidFile("dir/queue.pid".into()));
+    assert_eq!(kinds[3], &ServiceKind::AttachPidFile("queue.pid".into()));
     assert_eq!(plan.environment.services[1].ready.as_ref().map(|r| r.within), Some(Span::secs(10)));
     assert!(plan.environment.proxies[0].http);
     assert_eq!(plan.files.keys().collect::<Vec<_>>(), ["access.log", "bank.yaml", "products.csv"]);
@@ -64,7 +64,7 @@ fn traffic() {
     assert_eq!(plan.streams[1].journeys[0].name, "GET /orders/recent");
     assert_eq!(plan.streams[1].model, Model::Closed { users: 20, think: (Span::secs(1), Span::secs(3)), length: Span::secs(180) });
     let Model::Replay(replay) = &plan.streams[2].model else { panic!() };
-    assert_eq!((replay.file.as_str(), replay.speed_ppm, replay.expect_recorded), ("dir/access.log", 2_000_000, true));
+    assert_eq!((replay.file.as_str(), replay.speed_ppm, replay.expect_recorded), ("access.log", 2_000_000, true));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn check(from: &str, to: &str, message: &str, hint: &str) {
 #[test]
 fn head_and_environment() {
     for (from, to, message, hint) in [
-        ("version: 1\n", "version: ^2\n", "2 is out of range", ""),
+        ("version: 1\n", "version: ^2\n", "`2` is not a version", "write version: 1"),
         ("owner: payments-sre", "^ownr: payments-sre", "unknown key `ownr` in scenario", "did you mean `owner`?"),
         ("name: checkout-canary", "name: ^Checkout", "`Checkout` is not a name", "small letters"),
         ("seed: 7", "seed: ^-1", "is not a seed", ""),

@@ -1,10 +1,10 @@
 //! `judge RUN` and `report RUN`: what a finished run's files say. Must not change the run directory.
 
-use super::{print, run, tell};
-use crate::{registry, session, ui};
+use super::{print, print_bytes, run, tell};
+use crate::{registry, session, source, ui};
 use anyhow::Context;
 use shakedown_core::{Decision, Exit, Plan};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +17,20 @@ pub fn judge(dir: &Path, json: bool) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
-    let decision = shakedown_engine::decide_from(dir, &mut shakedown_judge::Judge::new(plan.clone()))?;
+    let decision = match shakedown_engine::decide_from(dir, &mut shakedown_judge::Judge::new(plan.clone())) {
+        Ok(decision) => decision,
+        Err(why) => {
+            tell(&format!("{}: {why}. Nothing can be judged from these files. (exit 2)", dir.display()));
+            return Ok(Exit::Usage);
+        }
+    };
+    // The journal's first event says which plan was run; a journal without one is told below.
+    let sha256 = source::sha256(&plan);
+    if !decision.plan_sha256.is_empty() && decision.plan_sha256 != sha256 {
+        let changed = format!("{} has the SHA-256 {sha256}, the run had {}", dir.join("plan.json").display(), decision.plan_sha256);
+        tell(&format!("{changed}: it was changed, or written by another version. (exit 70)"));
+        return Ok(Exit::Internal);
+    }
     let text = session::decision_json(&decision)?;
     if json {
         print(&text)?;
@@ -29,7 +42,7 @@ pub fn judge(dir: &Path, json: bool) -> anyhow::Result<Exit> {
     match std::fs::read_to_string(&kept) {
         Ok(before) if before == text => Ok(decision.exit),
         Ok(_) => {
-            tell(&format!("{} says otherwise: it was changed, or written by another version", kept.display()));
+            tell(&format!("{} says otherwise: it was changed, or written by another version. (exit 70)", kept.display()));
             Ok(Exit::Internal)
         }
         Err(why) => {
@@ -47,8 +60,9 @@ pub fn report(dir: &Path, format: &str, output: Option<&Path>) -> anyhow::Result
         return Ok(Exit::Usage);
     };
     let read = || -> anyhow::Result<(Plan, Decision)> {
-        let text = std::fs::read_to_string(dir.join("decision.json"))
-            .with_context(|| format!("cannot read {}; `shakedown judge` can recompute it", dir.join("decision.json").display()))?;
+        let text = std::fs::read_to_string(dir.join("decision.json")).with_context(|| {
+            format!("cannot read {}; `shakedown judge {} --json` recomputes it", dir.join("decision.json").display(), dir.display())
+        })?;
         Ok((read_plan(dir)?, serde_json::from_str(&text).context("decision.json is not a decision record of this version")?))
     };
     let (plan, decision) = match read() {
@@ -59,10 +73,18 @@ pub fn report(dir: &Path, format: &str, output: Option<&Path>) -> anyhow::Result
         }
     };
     let mut out: Vec<u8> = Vec::new();
-    reporter.finish(&plan, &mut run::events(dir)?, &decision, &mut out)?;
-    match output.filter(|p| *p != Path::new("-")) {
-        Some(path) => std::fs::write(path, out).with_context(|| format!("cannot write {}", path.display()))?,
-        None => std::io::stdout().lock().write_all(&out)?,
+    let mut events = match run::events(dir) {
+        Ok(events) => events,
+        Err(why) => {
+            tell(&format!("{}: {why:#}. A report needs the files of the whole run. (exit 2)", dir.display()));
+            return Ok(Exit::Usage);
+        }
+    };
+    reporter.finish(&plan, &mut events, &decision, &mut out)?;
+    let Some(path) = output.filter(|p| *p != Path::new("-")) else { return print_bytes(&out) };
+    if let Err(why) = std::fs::write(path, out) {
+        tell(&format!("cannot write {}: {why}; give --output another file. (exit 2)", path.display()));
+        return Ok(Exit::Usage);
     }
     Ok(Exit::Promote)
 }

@@ -1,5 +1,6 @@
 //! One command a file; `dispatch` is the one match over them.
 
+mod github;
 mod init;
 mod inspect;
 mod pilot;
@@ -19,6 +20,7 @@ use std::io::Write;
 /// An internal error (exit 70). Everything a user can mend is told on stderr and has its own exit code.
 pub fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
+        Command::Run(args) if args.segment.is_some() => later("run --segment"),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => plan::check(&args),
         Command::Plan(args) => plan::plan(&args),
@@ -31,8 +33,9 @@ pub fn dispatch(command: Command) -> anyhow::Result<Exit> {
         Command::Kinds { json: false } => print(&registry::kinds_text()),
         Command::Schema => print(&format!("{:#}\n", shakedown_scenario::schema(&crate::source::kinds(&crate::source::flaws())))),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "shakedown", &mut std::io::stdout());
-            Ok(Exit::Promote)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "shakedown", &mut script);
+            print_bytes(&script)
         }
         Command::Compare(_) => later("compare"),
         Command::Merge(_) => later("merge"),
@@ -53,8 +56,14 @@ fn later(command: &str) -> anyhow::Result<Exit> {
 
 /// To standard output; a reader that went away is no error.
 pub fn print(text: &str) -> anyhow::Result<Exit> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what need not be text.
+pub fn print_bytes(bytes: &[u8]) -> anyhow::Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(anyhow::Error::from(e).context("cannot write to standard output")),
         _ => Ok(Exit::Promote),
     }
 }

@@ -15,6 +15,13 @@ pub fn pilot(args: &cli::Pilot) -> anyhow::Result<Exit> {
         tell(&format!("there is no flaw `{unknown}`; `shakedown pilot --flaws` lists them. (exit 2)"));
         return Ok(Exit::Usage);
     }
+    if !args.listen.ip().is_loopback() {
+        tell(&format!(
+            "{} is outside loopback: the shop can be made to fail by whoever reaches it; listen on 127.0.0.1. (exit 2)",
+            args.listen
+        ));
+        return Ok(Exit::Usage);
+    }
     let config = ShopConfig {
         name: "pilot".into(),
         control: ("v1".into(), Vec::new()),

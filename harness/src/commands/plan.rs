@@ -3,8 +3,9 @@
 use super::{print, tell};
 use crate::cli;
 use crate::source::{self, Loaded, NotLoaded};
-use crate::ui;
+use crate::{snippet, ui};
 use shakedown_core::Exit;
+use shakedown_core::plan::Model;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
@@ -16,9 +17,6 @@ pub fn check(args: &cli::Scenario) -> anyhow::Result<Exit> {
         Err(why) => return Ok(not_loaded(why)),
     };
     warn(&loaded, &args.scenario);
-    if let Err(why) = shakedown_load::forecast(&loaded.checked.plan) {
-        return Ok(not_loaded(NotLoaded::Mistakes(format!("{why}\n1 problem. Nothing was sent. (exit 2)\n"))));
-    }
     let plan = &loaded.checked.plan;
     print(&format!(
         "{}: no mistakes. {} stream(s), {} fault(s), {} stage(s), {} objective(s).\n",
@@ -44,14 +42,17 @@ pub fn plan(args: &cli::Scenario) -> anyhow::Result<Exit> {
 /// Prints the plan of a scenario.
 pub fn show(loaded: &Loaded) -> anyhow::Result<Exit> {
     let plan = &loaded.checked.plan;
-    let forecasts = match shakedown_load::forecast(plan) {
+    let forecasts = match shakedown_load::forecast(&source::resolved(loaded)) {
         Ok(forecasts) => forecasts,
         Err(why) => return Ok(not_loaded(NotLoaded::Mistakes(format!("{why}\n1 problem. Nothing was sent. (exit 2)\n")))),
     };
     let mean = |f: &shakedown_load::Forecast| if f.length.0 == 0 { 0.0 } else { f.requests / f.length.seconds() };
     let rates: BTreeMap<String, f64> = forecasts.iter().map(|f| (f.stream.clone(), mean(f))).collect();
-    let assumptions = shakedown_judge::Assumptions::default();
-    let provable: Vec<_> = shakedown_judge::provable(plan, &rates, &assumptions).into_iter().map(|p| (p.objective, p.provable, p.text)).collect();
+    let replays = plan.streams.iter().zip(&forecasts).filter(|(stream, _)| matches!(stream.model, Model::Replay(_)));
+    let replayed = replays.map(|(_, f)| f.length).max().unwrap_or_default();
+    let assumptions = shakedown_judge::Assumptions { replayed, ..Default::default() };
+    let provable: Vec<_> =
+        shakedown_judge::provable(plan, &rates, &assumptions).into_iter().map(|p| (p.objective, p.provable, p.text)).collect();
     let rows: Vec<_> = forecasts.iter().map(|f| (f.stream.clone(), f.requests, f.peak.per_second(), f.length)).collect();
     let sha = source::sha256(plan);
     print(&shakedown_report::timeline::plan_text(plan, &rows, &provable, &sha, ui::style(std::io::stdout().is_terminal())))
@@ -59,7 +60,7 @@ pub fn show(loaded: &Loaded) -> anyhow::Result<Exit> {
 
 /// Shows what is worth knowing but no mistake.
 pub fn warn(loaded: &Loaded, path: &Path) {
-    let warnings = source::render_warnings(&loaded.checked.warnings, path, &loaded.text);
+    let warnings = snippet::render_warnings(&loaded.checked.warnings, path, &loaded.text);
     if !warnings.is_empty() {
         tell(warnings.trim_end());
     }

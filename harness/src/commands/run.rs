@@ -1,6 +1,6 @@
 //! `run`: a scenario from file to exit code. Prints the end block; leaves a run directory.
 
-use super::{plan, print, tell};
+use super::{github, plan, print, tell};
 use crate::cli::{self, Ui};
 use crate::session::{self, Outcome, Wiring};
 use crate::source::{self, Loaded, NotLoaded};
@@ -22,7 +22,13 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     // First of all threads: every child hangs on it.
     let keeper = Keeper::start();
     let loaded = match source::load(&args.scenario) {
-        Ok(loaded) => loaded,
+        Ok(mut loaded) => {
+            if let Some(factor) = args.time_scale {
+                crate::scale::scale(&mut loaded.checked.plan, factor);
+                loaded.scaled = true;
+            }
+            loaded
+        }
         Err(why) => return Ok(plan::not_loaded(why)),
     };
     if let Some(unknown) = args.report.iter().find(|r| !crate::registry::REPORTERS.iter().any(|k| k.name() == r.as_str())) {
@@ -39,6 +45,7 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    write_replay(args, &loaded, &dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(go(&loaded, keeper, &dir, args.ui))?;
     match outcome {
@@ -69,7 +76,7 @@ async fn go(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui) -> anyhow::Re
         });
     }
     let (_, observer) = Watcher::new(plan, mode).observer();
-    session::run(loaded, Wiring { keeper, dir: dir.to_owned(), observer, halts }).await
+    session::run(loaded, Wiring { keeper, dir: dir.to_owned(), observer, scaled: loaded.scaled, halts }).await
 }
 
 /// The run directory: as asked, or a new one under `runs/`.
@@ -87,15 +94,45 @@ fn directory(asked: Option<&Path>, loaded: &Loaded) -> anyhow::Result<PathBuf> {
 }
 
 fn finish(args: &cli::Run, loaded: &Loaded, dir: &Path, decision: &Decision) -> anyhow::Result<Exit> {
-    for format in &args.report {
+    // Nothing was sent: a page and test cases about nothing would only confuse. The decision says why.
+    let formats = if shakedown_report::nothing_judged(decision) { &[] } else { args.report.as_slice() };
+    for format in formats {
         write_report(loaded, dir, decision, format)?;
     }
-    let shown = std::env::current_dir().ok().and_then(|here| dir.strip_prefix(here).ok()).unwrap_or(dir).display().to_string();
+    let plan = &loaded.checked.plan;
     if args.ui != Ui::Json {
         let style = ui::style(std::io::stdout().is_terminal());
-        print(&shakedown_report::terminal::end_block(&loaded.checked.plan, decision, &shown, style))?;
+        print(&shakedown_report::terminal::end_block(plan, decision, &shown(dir), style))?;
     }
+    github::tell_workflow(plan, decision, args.ui != Ui::Json);
     Ok(if decision.exit == Exit::Conditions && args.accept_conditions { Exit::Promote } else { decision.exit })
+}
+
+/// A path as people would type it here.
+fn shown(path: &Path) -> String {
+    std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
+}
+
+/// Leaves the command that runs the same again: the scenario, where its relative paths hold, with all that was set.
+fn write_replay(args: &cli::Run, loaded: &Loaded, dir: &Path) -> anyhow::Result<()> {
+    let name = args.scenario.scenario.file_name().context("a scenario that was read has a name")?;
+    let mut words = vec!["shakedown".to_owned(), "run".to_owned(), quoted(&shown(&loaded.base.join(name)))];
+    words.extend(["--seed".to_owned(), loaded.checked.plan.seed.to_string()]);
+    for (name, value) in &args.scenario.set {
+        words.extend(["--set".to_owned(), quoted(&format!("{name}={value}"))]);
+    }
+    for (flag, value) in [("--confirm", args.scenario.confirm.clone()), ("--time-scale", args.time_scale.map(|f| format!("{f}x")))] {
+        words.extend(value.into_iter().flat_map(|v| [flag.to_owned(), quoted(&v)]));
+    }
+    let text = loaded.checked.secrets.redact(&words.join(" "));
+    let path = dir.join(shakedown_report::REPLAY_FILE);
+    std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,+%@".contains(c));
+    if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 fn write_report(loaded: &Loaded, dir: &Path, decision: &Decision, format: &str) -> anyhow::Result<()> {

@@ -7,7 +7,7 @@ use shakedown_core::snapshot::{CellKey, Dim, Sample, Snapshot};
 use shakedown_core::units::{Offset, Span};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// First lines of the interval log; `StartTime` is 0: offsets count from the epoch.
 const HEAD: &str = "#[Histogram log format version 1.3]\n#[StartTime: 0.000 (seconds since epoch), the load epoch]\n\"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"\n";
@@ -17,6 +17,7 @@ pub struct Writer {
     journal: BufWriter<File>,
     histograms: BufWriter<File>,
     samples: BufWriter<File>,
+    dir: PathBuf,
     written: u64,
     slice: Span,
     streams: Vec<String>,
@@ -33,7 +34,7 @@ impl Writer {
             File::create(&path).map(BufWriter::new).map_err(|e| Fail::new(format!("cannot create {}: {e}", path.display())))
         };
         let mut writer =
-            Writer { journal: open(JOURNAL)?, histograms: open(HISTOGRAMS)?, samples: open(SAMPLES)?, written: 0, slice, streams };
+            Writer { journal: open(JOURNAL)?, histograms: open(HISTOGRAMS)?, samples: open(SAMPLES)?, dir: dir.to_owned(), written: 0, slice, streams };
         writer.histogram(HEAD)?;
         Ok(writer)
     }
@@ -49,7 +50,7 @@ impl Writer {
         };
         let line = LineOut { seq: event.seq, at: event.at, what: &event.what, hist };
         let text = serde_json::to_string(&line).map_err(|e| Fail::new(format!("cannot write event {}: {e}", event.seq)))?;
-        self.journal.write_all(text.as_bytes()).and_then(|()| self.journal.write_all(b"\n")).map_err(|e| lost(JOURNAL, &e))
+        self.journal.write_all(text.as_bytes()).and_then(|()| self.journal.write_all(b"\n")).map_err(|e| self.lost(JOURNAL, &e))
     }
 
     /// Appends kept requests, each redacted.
@@ -65,7 +66,7 @@ impl Writer {
                 ..sample.clone()
             };
             let text = serde_json::to_string(&clean).map_err(|e| Fail::new(format!("cannot write a sample: {e}")))?;
-            self.samples.write_all(text.as_bytes()).and_then(|()| self.samples.write_all(b"\n")).map_err(|e| lost(SAMPLES, &e))?;
+            self.samples.write_all(text.as_bytes()).and_then(|()| self.samples.write_all(b"\n")).map_err(|e| self.lost(SAMPLES, &e))?;
         }
         Ok(())
     }
@@ -75,9 +76,9 @@ impl Writer {
     /// # Errors
     /// When the disk is full, for one.
     pub fn flush(&mut self) -> Result<(), Fail> {
-        self.histograms.flush().map_err(|e| lost(HISTOGRAMS, &e))?;
-        self.journal.flush().map_err(|e| lost(JOURNAL, &e))?;
-        self.samples.flush().map_err(|e| lost(SAMPLES, &e))
+        self.histograms.flush().map_err(|e| self.lost(HISTOGRAMS, &e))?;
+        self.journal.flush().map_err(|e| self.lost(JOURNAL, &e))?;
+        self.samples.flush().map_err(|e| self.lost(SAMPLES, &e))
     }
 
     /// Flushes and waits for the disk: once, at the end.
@@ -89,7 +90,7 @@ impl Writer {
         for (file, name) in [(&self.histograms, HISTOGRAMS), (&self.journal, JOURNAL), (&self.samples, SAMPLES)] {
             match file.get_ref().sync_all() {
                 // Pipes and devices cannot be synced; what was written to them is written.
-                Err(e) if e.raw_os_error() != Some(22) => return Err(lost(name, &e)),
+                Err(e) if e.raw_os_error() != Some(22) => return Err(self.lost(name, &e)),
                 _ => {}
             }
         }
@@ -97,7 +98,7 @@ impl Writer {
     }
 
     fn histogram(&mut self, text: &str) -> Result<(), Fail> {
-        self.histograms.write_all(text.as_bytes()).map_err(|e| lost(HISTOGRAMS, &e))?;
+        self.histograms.write_all(text.as_bytes()).map_err(|e| self.lost(HISTOGRAMS, &e))?;
         self.written += text.len() as u64;
         Ok(())
     }
@@ -133,8 +134,9 @@ impl Writer {
         let clean = |c: char| if c == ',' || c.is_whitespace() || c.is_control() { '_' } else { c };
         format!("{stream}/{arm}/{dim}/{which}").chars().map(clean).collect()
     }
-}
 
-fn lost(name: &str, e: &std::io::Error) -> Fail {
-    Fail::new(format!("{name} cannot be written: {e}; free disk space or choose another --out"))
+    fn lost(&self, name: &str, e: &std::io::Error) -> Fail {
+        let path = self.dir.join(name);
+        Fail::new(format!("the run's journal {} cannot be written: {e}; free disk space or choose another --out", path.display()))
+    }
 }

@@ -56,7 +56,7 @@ fn wiring(plan: &Arc<Plan>, fake: &Fake, dir: &Path, script: Script) -> (Wiring,
         seed: 7,
         owner: Owner::default(),
     };
-    let teardown = plan.teardown.iter().map(|_| ("command".to_owned(), "teardown".to_owned(), Value::Null)).collect();
+    let records: Vec<_> = plan.teardown.iter().map(|_| ("command".to_owned(), "teardown".to_owned(), Value::Null)).collect();
     let wiring = Wiring {
         load: shared.clone(),
         services: shared.clone(),
@@ -65,7 +65,7 @@ fn wiring(plan: &Arc<Plan>, fake: &Fake, dir: &Path, script: Script) -> (Wiring,
         actions: shared.clone(),
         undo: shared,
         cx,
-        teardown,
+        teardown: Arc::new(move || Ok(records.clone())),
         assessor: Box::new(Strict::new(plan.clone(), script)),
         observer: Box::new(move |event| watch.lock().expect("no holder panics").push(event.clone())),
         dir: dir.to_owned(),

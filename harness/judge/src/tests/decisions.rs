@@ -186,8 +186,18 @@ fn cut_and_scaled_runs_never_promote() {
         }
         judge.decide()
     };
-    let cut = replay(&|f| (!matches!(f, Fact::Ended)).then(|| f.clone()));
+    let cut = replay(&|f| (!matches!(f, Fact::Ended | Fact::TrafficEnded)).then(|| f.clone()));
     assert_eq!((cut.exit, code(&cut)), (Exit::Inconclusive, "not-ended"));
+    let never_drained = replay(&|f| (*f != Fact::TrafficEnded).then(|| f.clone()));
+    assert_eq!((never_drained.exit, code(&never_drained)), (Exit::Inconclusive, "not-ended"));
+    let provisional = replay(&|f| (*f != Fact::Ended).then(|| f.clone()));
+    assert_eq!(provisional.exit, Exit::Promote, "the engine asks before its last steps: {:#?}", provisional.reasons);
+    let never_back = replay(&|f| match f {
+        Fact::Ended => None,
+        Fact::WeightRead(Ppm::ZERO) => None,
+        other => Some(other.clone()),
+    });
+    assert_eq!(never_back.exit, Exit::RollbackFailed, "drained without the way back having been acknowledged");
     let scaled = replay(&|f| {
         let mut f = f.clone();
         if let Fact::Started { scaled, .. } = &mut f {

@@ -57,6 +57,30 @@ fn what_plan_says_is_provable() {
     assert!(none.iter().all(|p| !p.provable), "{none:#?}");
 }
 
+/// The plan does not say how long a recording is: without its length nothing counts as provable, with it everything does.
+#[test]
+fn a_replay_is_provable_in_its_recorded_length() {
+    use shakedown_core::plan::{ArmChoice, Model, Replay};
+    let mut plan = quickstart();
+    plan.rollout = None;
+    plan.objectives.truncate(1);
+    plan.objectives[0].arm = ArmChoice::All;
+    plan.streams[0].model = Model::Replay(Replay {
+        file: "access.log".into(),
+        format: "access-log".into(),
+        speed_ppm: 1_000_000,
+        between: None,
+        gaps: None,
+        methods: Vec::new(),
+        expect_recorded: false,
+    });
+    let rates = std::collections::BTreeMap::from([("shoppers".to_string(), 60.0)]);
+    let says = |replayed| crate::provable(&plan, &rates, &crate::Assumptions { replayed, ..Default::default() })[0].provable;
+    assert!(says(shakedown_core::Span::secs(20)));
+    assert!(!says(shakedown_core::Span::secs(4)), "120 requests do not prove 99 %");
+    assert!(!says(shakedown_core::Span::ZERO));
+}
+
 /// Error counts of an A/A pair of arms at equal weight, both drifting, straight into one objective's evidence.
 #[test]
 fn false_alarms_of_harm_stay_below_their_bound() {

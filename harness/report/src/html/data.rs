@@ -8,6 +8,9 @@ use shakedown_core::Plan;
 use shakedown_core::decision::Decision;
 use shakedown_core::units::{Offset, Span};
 
+/// Least part of a bin that must have had load to tell a rate of it.
+const LEAST_PART: f64 = 0.2;
+
 /// Everything `page.js` draws: times in seconds from the epoch, latencies in ms, shares in percent, `null` for no data.
 pub(super) fn data(plan: &Plan, decision: &Decision, all: &Gathered) -> Value {
     let bins = &all.bins.bins;
@@ -16,8 +19,15 @@ pub(super) fn data(plan: &Plan, decision: &Decision, all: &Gathered) -> Value {
     let rollout = plan.rollout.is_some();
     let times: Vec<f64> = (0..bins.len()).map(middle).collect();
     let counted = bins.iter().any(|b| b.asked > 0.0);
-    let asked: Vec<f64> = bins.iter().map(|b| round(if counted { b.asked } else { b.due.max(0) as f64 } / width)).collect();
-    let sent: Vec<f64> = bins.iter().map(|b| round(b.sent / width)).collect();
+    // Load ends within a bin: its rate is that of the part with load, and none is told of a part too short to have one.
+    let loaded = |i: usize| (decision.duration as f64 / 1e9 - i as f64 * width).clamp(0.0, width);
+    let per_second = |i: usize, n: f64| match loaded(i) {
+        part if part >= width * LEAST_PART => Some(round(n / part)),
+        part if part > 0.0 => None,
+        _ => Some(round(n / width)),
+    };
+    let asked: Vec<_> = bins.iter().enumerate().map(|(i, b)| per_second(i, if counted { b.asked } else { b.due.max(0) as f64 })).collect();
+    let sent: Vec<_> = bins.iter().enumerate().map(|(i, b)| per_second(i, b.sent)).collect();
     let mut charts = vec![json!({
         "title": "Requests", "unit": "/s", "height": 110,
         "series": [line("asked", "asked", json!(asked)), line("sent", "sent", json!(sent))],
@@ -38,7 +48,7 @@ pub(super) fn data(plan: &Plan, decision: &Decision, all: &Gathered) -> Value {
     json!({
         "t": times, "end": all.end.seconds().max(bins.len() as f64 * width), "width": width, "charts": charts,
         "stages": stages(decision, all.end), "faults": faults(decision, all.end), "backs": backs(decision, all.end),
-        "marks": all.marks.iter().filter(|m| m.decision).map(|m| m.at.seconds()).collect::<Vec<_>>(),
+        "marks": all.marks.iter().filter(|m| m.decision).map(|m| m.at.seconds().max(0.0)).collect::<Vec<_>>(),
     })
 }
 
@@ -75,7 +85,7 @@ fn weights(bins: &[Bin], times: &[f64], all: &Gathered) -> Value {
 }
 
 fn band(name: &str, word: String, from: Offset, to: Offset) -> Value {
-    json!({"name": clean(name), "word": word, "from": from.seconds(), "to": to.seconds()})
+    json!({"name": clean(name), "word": word, "from": from.seconds().max(0.0), "to": to.seconds().max(0.0)})
 }
 
 fn stages(decision: &Decision, end: Offset) -> Vec<Value> {

@@ -1,6 +1,6 @@
 //! The page's words and tables, ready for the template. Must not hold markup, except the numbers of small drawings.
 
-use crate::evidence::{Row, rows, status};
+use crate::evidence::{Row, compares, is_fact, rows, status};
 use crate::gather::Gathered;
 use crate::style::{clean, tied};
 use crate::units::{clock, clock_exact, count, digits, nanos, percent};
@@ -22,13 +22,13 @@ pub(super) fn view(plan: &Plan, decision: &Decision, all: &Gathered) -> Value {
     let moment = |m: &&crate::gather::Mark| json!({"at": clock_exact(m.at), "text": m.text});
     json!({
         "verdict": words::verdict(plan, decision), "tone": tone(decision), "headline": words::headline(decision),
-        "exit": u8::from(decision.exit), "scenario": clean(&decision.scenario), "environment": clean(&decision.environment),
+        "exit": u8::from(decision.exit), "scenario": clean(&decision.scenario), "place": place(decision),
         "description": clean(&plan.description), "hypothesis": clean(&plan.hypothesis),
         "started": clean(&decision.started), "duration": nanos(decision.duration as f64), "seed": decision.seed.to_string(),
         "why": lines(words::why(decision)), "back": lines(words::way_back(plan, decision)), "valid": tied(&words::valid(decision)),
-        "doubt": !decision.validity.ok, "next": words::next(decision, ""), "rollout": plan.rollout.is_some(),
-        "objectives": rows(plan, decision).iter().map(|r| objective(r, decision, all)).collect::<Vec<_>>(),
-        "stages": stages(decision), "faults": faults(decision), "backs": backs(plan, decision),
+        "doubt": !decision.validity.ok, "next": words::next(decision, ""), "rollout": plan.rollout.is_some(), "compares": compares(plan),
+        "objectives": rows(plan, decision).iter().map(|r| objective(r, plan, decision, all)).collect::<Vec<_>>(),
+        "stages": stages(decision), "faults": faults(plan, decision), "backs": backs(plan, decision),
         "decided": decided.iter().map(moment).collect::<Vec<_>>(), "noted": noted.iter().map(moment).collect::<Vec<_>>(),
         "marks_cut": all.marks_cut, "bins": all.bins.bins.len(), "bin": all.bins.width.to_string(),
         "samples": all.samples.iter().take(SHOWN).map(sample).collect::<Vec<_>>(), "samples_all": count(all.samples_all as u64),
@@ -36,6 +36,11 @@ pub(super) fn view(plan: &Plan, decision: &Decision, all: &Gathered) -> Value {
         "facts": facts(plan, decision, all), "files": plan.files,
         "plan": serde_json::to_string_pretty(plan).expect("a plan is plain data"),
     })
+}
+
+/// Where it ran, unless it has the scenario's own name.
+fn place(decision: &Decision) -> String {
+    if decision.environment == decision.scenario { String::new() } else { format!(" on {}", clean(&decision.environment)) }
 }
 
 /// Sentences whose numbers keep their units on the line.
@@ -60,13 +65,16 @@ fn status_class(of: Status) -> &'static str {
     }
 }
 
-fn objective(row: &Row, decision: &Decision, all: &Gathered) -> Value {
-    let growth = all.proofs.iter().find(|(name, _)| clean(name) == row.name).map(|(_, points)| growth(points, all.end));
+fn objective(row: &Row, plan: &Plan, decision: &Decision, all: &Gathered) -> Value {
+    let fact = plan.objectives.iter().any(|o| clean(&o.name) == row.name && is_fact(o));
+    let growth = all.proofs.iter().find(|(name, _)| clean(name) == row.name && !fact).map(|(_, points)| growth(points, all.end));
+    // What passed by proof is told whole by its cells.
+    let text = if row.status == Status::Pass && !fact { "" } else { row.text.as_str() };
     let condition = decision.objectives.get(&row.name).and_then(|o| o.condition.as_ref());
     json!({
         "name": row.name, "status": status(row.status), "class": status_class(row.status), "mandatory": row.mandatory,
         "control": row.control, "value": row.value, "limit": row.limit, "evidence": row.evidence, "samples": row.samples,
-        "text": row.text, "growth": growth,
+        "text": text, "growth": growth,
         "condition": condition.map(|[who, by, ready]| clean(&format!("accepted: {who} mends it by {by}; ready when {ready}"))),
     })
 }
@@ -80,7 +88,7 @@ fn growth(points: &[(Offset, f64)], end: Offset) -> Value {
         format!("{x:.1},{y:.1}")
     };
     let last = points.last().map_or(0.0, |p| p.1);
-    let full = points.iter().find(|p| p.1 >= 1.0).map_or(String::new(), |p| format!(", full from {}", clock(p.0)));
+    let full = points.iter().find(|p| p.1 >= 1.0 && last >= 1.0).map_or(String::new(), |p| format!(", full from {}", clock(p.0)));
     let words = format!("{} of the proof{full}", crate::live::whole_percent(last));
     json!({"points": points.iter().map(place).collect::<Vec<_>>().join(" "), "words": words, "width": width, "height": height})
 }
@@ -105,14 +113,15 @@ fn stages(decision: &Decision) -> Vec<Value> {
     decision.stages.iter().map(one).collect()
 }
 
-fn faults(decision: &Decision) -> Vec<Value> {
+fn faults(plan: &Plan, decision: &Decision) -> Vec<Value> {
     let one = |f: &shakedown_core::decision::FaultResult| {
         let class = match f.status.as_str() {
             "hit" => "good",
             "not_reached" => "quiet",
             _ => "bad",
         };
-        json!({"name": clean(&f.name), "kind": clean(&f.kind), "class": class, "status": f.status.replace('_', " "),
+        let planned = plan.faults.iter().find(|p| p.name == f.name).map_or(String::new(), crate::timeline::fault_words);
+        json!({"name": clean(&f.name), "what": if planned.is_empty() { clean(&f.kind) } else { planned }, "class": class, "status": f.status.replace('_', " "),
             "from": moment(f.applied), "to": moment(f.reverted), "hits": count(f.hits), "seen": count(f.seen)})
     };
     decision.faults.iter().map(one).collect()
@@ -133,8 +142,15 @@ fn sample(s: &Sample) -> Value {
     let status = s.status.map_or_else(|| "no answer".to_owned(), |s| s.to_string());
     json!({"at": clock_exact(s.at), "what": what, "class": if s.failure.is_some() { "bad" } else { "quiet" },
         "arm": format!("{:?}", s.arm).to_lowercase(), "status": status, "latency": nanos(s.latency as f64),
-        "dispatch": nanos(s.dispatch as f64), "service": nanos(s.service as f64), "stream": clean(&s.stream), "step": clean(&s.step),
+        "dispatch": nanos(s.dispatch as f64), "service": nanos(s.service as f64), "stream": clean(&s.stream), "step": step(&s.step),
         "request": clean(&s.request), "detail": clean(&s.detail), "trace": clean(&s.trace), "answer": s.answer})
+}
+
+/// `journey/step`; a request of one step has both by the same name and needs it once.
+fn step(path: &str) -> String {
+    let half = path.len() / 2;
+    let twice = path.is_char_boundary(half) && path.get(half..=half) == Some("/") && path.get(..half) == path.get(half + 1..);
+    clean(if twice { &path[..half] } else { path })
 }
 
 /// Generator, validity, versions and hashes as label and value.

@@ -26,6 +26,8 @@ pub struct Live {
     waiting: VecDeque<String>,
     dropped: u64,
     last_status: Option<Offset>,
+    last_why: String,
+    last_told: Vec<plain::Told>,
 }
 
 impl Live {
@@ -33,12 +35,12 @@ impl Live {
     #[must_use]
     pub fn new(plan: Arc<Plan>, style: Style) -> Live {
         let state = State::new(&plan);
-        Live { plan, style, state, waiting: VecDeque::new(), dropped: 0, last_status: None }
+        Live { plan, style, state, waiting: VecDeque::new(), dropped: 0, last_status: None, last_why: String::new(), last_told: Vec::new() }
     }
 
     /// Takes an event in.
     pub fn push(&mut self, e: &Event) {
-        if let Some(line) = plain::phase(e) {
+        if let Some(line) = plain::phase(&self.plan, &mut self.last_why, e) {
             if self.waiting.len() == WAITING {
                 self.waiting.pop_front();
                 self.dropped += 1;
@@ -48,8 +50,8 @@ impl Live {
         self.state.push(e);
     }
 
-    /// Lines to print now: every phase change since the last call, and a status line when the last one is 5 s old. Call it
-    /// as often as convenient.
+    /// Lines to print now, of at most [`plain::WIDTH`] columns: every phase change since the last call, and a status line
+    /// when the last one is 5 s old. Call it as often as convenient.
     pub fn plain(&mut self, now: Offset) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         if self.dropped > 0 {
@@ -57,11 +59,11 @@ impl Live {
         }
         lines.extend(self.waiting.drain(..));
         let due = self.last_status.is_none_or(|last| now.since(last) >= plain::EVERY);
-        if due && now >= Offset::ZERO && self.state.traffic_seen() {
+        if due && now >= Offset::ZERO && self.state.under_load() {
             self.last_status = Some(now);
-            lines.push(plain::status(&self.plan, &self.state, now));
+            lines.push(plain::status(&self.plan, &self.state, now, &mut self.last_told));
         }
-        lines.iter().map(|l| self.style.fit(l)).collect()
+        lines.iter().flat_map(|l| plain::wrapped(&self.style.fit(l))).collect()
     }
 
     /// One screen of at most `width` columns, to be redrawn; lines end in a line break.

@@ -1,12 +1,12 @@
 //! One screen: name and clock, stages, rates and weight, faults, objectives of both arms, sparklines. Must fit its width
 //! and say everything in words too.
 
-use super::plain::percent_whole;
+use super::plain::{percent_whole, whole_rate};
 use super::state::{StageState, State};
-use crate::evidence::limit;
+use crate::evidence::{compares, is_fact, limit};
 use crate::style::{Style, Tone, clean, columns, pad, wrap};
 use crate::table::Table;
-use crate::units::{Unit, clock, count, nanos, percent, rate};
+use crate::units::{Unit, clock, count, nanos, percent};
 use shakedown_core::Plan;
 use shakedown_core::event::StageEnd;
 use shakedown_core::units::{Offset, Span};
@@ -54,17 +54,17 @@ fn stages(plan: &Plan, state: &State, now: Offset, style: Style) -> Vec<String> 
             StageState::Ended(StageEnd::Cut) => format!("{name} cut"),
         });
     }
-    told.push(state.phase.clone());
+    if state.running().is_none() || state.stopping() {
+        told.push(state.phase(now));
+    }
     indented(&told.join("  ·  "), style)
 }
 
 fn rates(state: &State, style: Style) -> Vec<String> {
     let rates = state.rates();
     let lag = rates.lag_p99.map_or_else(|| "lag not measured".to_owned(), |l| format!("lag p99 {}", nanos(l as f64)));
-    let mut text = format!("asked {}  sent {}  {lag}", rate(rates.asked), rate(rates.sent));
-    if state.dropped > 0 {
-        text += &format!("  DROPPED {}", count(state.dropped));
-    }
+    let mut text = format!("asked {}  sent {}  {lag}", whole_rate(rates.asked), whole_rate(rates.sent));
+    text += &state.dropped_words().map_or(String::new(), |d| format!("  {d}"));
     if let Some(asked) = state.asked_weight.or(state.read_weight) {
         let seen = rates.canary_share.map_or_else(|| "no arm seen".to_owned(), |s| format!("seen {}", percent(s)));
         text += &format!("   weight asked {}  {seen}", percent(asked.fraction()));
@@ -73,30 +73,47 @@ fn rates(state: &State, style: Style) -> Vec<String> {
 }
 
 fn faults(state: &State, style: Style) -> Vec<String> {
-    let told: Vec<String> =
-        state.faults.iter().map(|(name, f)| format!("fault {} {}, {} hits", clean(name), f.word, count(f.hits))).collect();
+    let told: Vec<String> = state.faults.iter().map(|(name, f)| format!("fault {} {}{}", clean(name), f.word, hits(f.hits))).collect();
     if told.is_empty() { Vec::new() } else { indented(&told.join("  ·  "), style) }
 }
 
+fn hits(n: u64) -> String {
+    match n {
+        0 => String::new(),
+        1 => ", 1 hit".to_owned(),
+        _ => format!(", {} hits", count(n)),
+    }
+}
+
 fn objectives(plan: &Plan, state: &State, style: Style) -> Vec<String> {
+    let control = compares(plan);
     let mut rows = Vec::new();
     let mut tones = Vec::new();
     for progress in &state.objectives {
         let objective = plan.objective(&progress.objective);
         let unit = objective.map_or(Unit::Factor, |o| Unit::of(&o.indicator));
-        let show = |v: Option<f64>| v.map_or_else(|| "–".to_owned(), |v| unit.show(v));
+        // A fact is known when it is over; what its track has gathered so far is not its value.
+        let fact = objective.is_some_and(is_fact);
+        let show = |v: Option<f64>| v.filter(|_| !fact).map_or_else(|| "–".to_owned(), |v| unit.show(v));
         let (word, tone) = match progress.meets {
+            _ if fact => ("a fact, told at the end", Tone::Quiet),
             Some(true) => ("✔ meets", Tone::Good),
             Some(false) => ("MISSES", Tone::Bad),
             None => ("no data", Tone::Quiet),
         };
         let limit = objective.map_or_else(|| "–".to_owned(), |o| limit(&o.limit, unit));
-        let evidence = format!("{word}, {} of the proof", percent_whole(progress.proof));
-        let cells = [clean(&progress.objective), show(progress.control), show(progress.value), limit, evidence];
+        let silent = fact || progress.value.is_none();
+        let evidence = if silent { word.to_owned() } else { format!("{word}, {} of the proof", percent_whole(progress.proof)) };
+        let mut cells = vec![clean(&progress.objective), show(progress.value), limit, evidence];
+        if control {
+            cells.insert(1, show(progress.control));
+        }
         rows.push(cells.iter().map(|c| style.fit(c)).collect());
         tones.push(tone);
     }
-    Table { head: &["objective", "control", "canary", "limit", "evidence"], rows, toned: (4, tones) }.lines(style)
+    let head: &[&str] =
+        if control { &["objective", "control", "canary", "limit", "evidence"] } else { &["objective", "value", "limit", "evidence"] };
+    Table { head, rows, toned: (head.len() - 1, tones) }.lines(style)
 }
 
 fn gate(state: &State, style: Style) -> Vec<String> {

@@ -2,6 +2,7 @@
 //! run.
 
 use crate::style::clean;
+use crate::units::count;
 use shakedown_core::Plan;
 use shakedown_core::event::{Event, Fact, Input, Progress, StageEnd};
 use shakedown_core::snapshot::{Arm, Cell, CellKey, Dim, Snapshot};
@@ -15,6 +16,11 @@ pub(super) const SECONDS: u64 = 40;
 pub(super) const RECENT: Span = Span::secs(5);
 /// Most snapshots kept for them.
 const SNAPSHOTS: usize = 256;
+
+/// The phase after load.
+const DECIDING: &str = "load is out; deciding";
+/// The word for a fault that is there.
+const IN_PLACE: &str = "in place";
 
 /// How far a stage is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +67,12 @@ pub(super) struct State {
     pub objectives: Vec<Progress>,
     pub gate: Option<(String, String)>,
     pub seconds: BTreeMap<u64, Second>,
-    /// What the run as a whole is doing, in words.
-    pub phase: String,
-    pub dropped: u64,
+    /// What the run as a whole is doing, in words; empty while load simply goes on.
+    phase: &'static str,
+    rollout: bool,
+    warm: Offset,
+    first_stage: Offset,
+    dropped: u64,
     pub sent: u64,
     slice: Span,
     recent: Vec<Recent>,
@@ -91,7 +100,10 @@ impl State {
             objectives: Vec::new(),
             gate: None,
             seconds: BTreeMap::new(),
-            phase: "getting ready".to_owned(),
+            phase: "getting ready",
+            rollout: plan.rollout.is_some(),
+            warm: Offset::ZERO.plus(plan.longest_warmup()),
+            first_stage: Offset::ZERO.plus(plan.first_stage()),
             dropped: 0,
             sent: 0,
             slice: plan.slice,
@@ -111,13 +123,34 @@ impl State {
                 self.faults.entry(fault.clone()).or_default().hits = hits.hits;
             }
             Input::Fact(fact) => self.fact(event.at, fact),
-            Input::Halt(_) => "stopping: undoing everything".clone_into(&mut self.phase),
+            Input::Halt(_) => self.phase = "stopping: undoing everything",
             Input::Tick | Input::Done { .. } | Input::ServiceExited { .. } | Input::Samples(_) => {}
         }
     }
 
-    pub(super) fn traffic_seen(&self) -> bool {
-        !self.recent.is_empty()
+    /// What the run as a whole is doing, in words.
+    pub(super) fn phase(&self, now: Offset) -> String {
+        let faults: Vec<String> = self.faults.iter().filter(|(_, f)| f.word == IN_PLACE).map(|(n, _)| clean(n)).collect();
+        if !self.phase.is_empty() {
+            return self.phase.to_owned();
+        }
+        match self.running() {
+            Some(_) => "rolling out".to_owned(),
+            None if now < self.warm => "warming up".to_owned(),
+            None if self.rollout && now <= self.first_stage => "baseline".to_owned(),
+            None if faults.is_empty() => "under load".to_owned(),
+            None => format!("under load, fault {} in place", faults.join(" and ")),
+        }
+    }
+
+    /// Something other than load and stages goes on.
+    pub(super) fn stopping(&self) -> bool {
+        !self.phase.is_empty()
+    }
+
+    /// Traffic was seen and is not over.
+    pub(super) fn under_load(&self) -> bool {
+        !self.recent.is_empty() && self.phase != DECIDING
     }
 
     pub(super) fn running(&self) -> Option<(&str, Offset)> {
@@ -125,6 +158,11 @@ impl State {
             StageState::Running(since) => Some((name.as_str(), *since)),
             _ => None,
         })
+    }
+
+    /// Arrivals that were never sent, if there are any.
+    pub(super) fn dropped_words(&self) -> Option<String> {
+        (self.dropped > 0).then(|| format!("DROPPED {}", count(self.dropped)))
     }
 
     pub(super) fn rates(&self) -> Rates {
@@ -186,10 +224,10 @@ impl State {
     fn fact(&mut self, at: Offset, fact: &Fact) {
         let phase = match fact {
             Fact::Started { .. } => "starting services",
-            Fact::Epoch { .. } => "load begins",
+            Fact::Epoch { .. } => "",
             Fact::StageStarted(name) => {
                 self.stage(name, StageState::Running(at));
-                "rolling out"
+                ""
             }
             Fact::StageEnded { stage, end, .. } => {
                 self.stage(stage, StageState::Ended(*end));
@@ -204,7 +242,7 @@ impl State {
                 self.recent.iter_mut().for_each(|r| r.arms = [0, 0]);
                 return;
             }
-            Fact::FaultApplied(f) => return self.fault(f, "in place"),
+            Fact::FaultApplied(f) => return self.fault(f, IN_PLACE),
             Fact::FaultReverted(f) => return self.fault(f, "ended"),
             Fact::FaultFailed { fault, .. } => return self.fault(fault, "FAILED"),
             Fact::RevertFailed { fault, .. } => return self.fault(fault, "NOT TAKEN BACK"),
@@ -214,12 +252,12 @@ impl State {
             Fact::RollbackEnded { restored: None } => "NOT RESTORED in time",
             Fact::RollbackFailed(_) => "the way back FAILED",
             Fact::Halted(_) => "halted: undoing everything",
-            Fact::TrafficEnded => "load is out; deciding",
+            Fact::TrafficEnded => DECIDING,
             Fact::NotReady { .. } => "not ready",
             Fact::Ended => "ended",
             _ => return,
         };
-        phase.clone_into(&mut self.phase);
+        self.phase = phase;
     }
 
     fn stage(&mut self, name: &str, to: StageState) {

@@ -5,6 +5,7 @@ use super::schedule;
 use crate::style::{Style, Tone, clean, columns, pad};
 use crate::units::{clock, percent, rate};
 use shakedown_core::Plan;
+use shakedown_core::plan::On;
 use shakedown_core::units::{Offset, Span};
 
 /// Widest label column.
@@ -59,7 +60,8 @@ fn bars(plan: &Plan, forecasts: &[(String, f64, f64, Span)]) -> Vec<Bar> {
     }
     for fault in &plan.faults {
         let Some(from) = schedule::fault(plan, fault) else { continue };
-        let words = format!("{} {} for {}", clean(&fault.kind), percent(fault.share.fraction()), fault.length);
+        let share = if matches!(fault.on, On::Service(_)) { String::new() } else { format!(" {}", percent(fault.share.fraction())) };
+        let words = format!("{}{share} for {}", clean(&fault.kind), fault.length);
         let label = format!("! {}", clean(&fault.name));
         bars.push(Bar { label, from, to: from.plus(fault.length), extend: Span::ZERO, words, tone: Tone::Bad });
     }

@@ -3,6 +3,7 @@
 
 mod axis;
 mod radius;
+pub(crate) use radius::fault as fault_words;
 mod schedule;
 
 use crate::evidence::limit;
@@ -110,11 +111,22 @@ fn objectives(plan: &Plan, provable: &[(String, bool, String)], style: Style) ->
     let head = ["objective", "in this length", "limit", "confidence", "verdict"];
     let mut lines = Table { head: &head, rows, toned: (1, tones) }.lines(style);
     let told = plan.objectives.iter().zip(&notes).filter(|(_, n)| !n.is_empty());
-    lines.extend(told.flat_map(|(o, note)| labelled(&clean(&o.name), note, style)));
+    lines.extend(told.flat_map(|(o, note)| wrapped(&unnamed(&clean(&o.name), note), style)));
     if let Some(least) = plan.verdict.at_least {
         lines.push(format!(" at least {least} of {} must pass", plan.objectives.len()));
     }
     lines
+}
+
+/// A note that begins with its objective's name, without saying the name twice; others get it in front.
+fn unnamed(name: &str, note: &str) -> String {
+    let own = note.strip_prefix(name).filter(|rest| rest.starts_with([' ', ':']));
+    if own.is_some() { note.to_owned() } else { format!("{name}: {note}") }
+}
+
+fn wrapped(text: &str, style: Style) -> Vec<String> {
+    let lines = wrap(text, style.columns() - 3).into_iter().enumerate();
+    lines.map(|(i, line)| format!("{}{line}", if i == 0 { " " } else { "   " })).collect()
 }
 
 fn gates(plan: &Plan, style: Style) -> Vec<String> {

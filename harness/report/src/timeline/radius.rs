@@ -23,14 +23,18 @@ pub(super) fn lines(plan: &Plan, style: Style) -> Vec<String> {
         told.push(("target", clean(&format!("{} at {}: {load}", target.name, target.at))));
     }
     told.extend(env.services.iter().map(|s| ("service", clean(&format!("{}: {}", s.name, service(&s.kind))))));
-    let proxies = env.proxies.iter();
-    told.extend(proxies.map(|p| ("proxy", clean(&format!("{} listens on {}, forwards to {}", p.name, p.listen, p.upstream)))));
+    told.extend(env.proxies.iter().map(|p| ("proxy", clean(&format!("{} {}, forwards to {}", p.name, listens(p.listen), p.upstream)))));
     told.extend(plan.setup.iter().map(|a| ("setup", action(a))));
     told.extend(plan.teardown.iter().map(|a| ("teardown", action(a))));
     told.extend(weights(plan).map(|w| ("weights", w)));
-    told.extend(plan.faults.iter().map(|f| ("fault", fault(f))));
+    told.extend(plan.faults.iter().map(|f| ("fault", format!("{}: {}", clean(&f.name), fault(f)))));
     told.push(("limits", limits(plan)));
     told.iter().flat_map(|(label, text)| labelled(label, text, style)).collect()
+}
+
+/// Port 0 is drawn when the run begins.
+fn listens(on: std::net::SocketAddr) -> String {
+    if on.port() == 0 { format!("listens on {}, any free port", on.ip()) } else { format!("listens on {on}") }
 }
 
 fn service(kind: &ServiceKind) -> String {
@@ -71,7 +75,8 @@ fn weights(plan: &Plan) -> Option<String> {
     Some(clean(&format!("{driver} gives {canary} {} (the rest {control}); {rehearse}; {after}", steps.join(" → "))))
 }
 
-fn fault(fault: &FaultPlan) -> String {
+/// What a fault does to what: `latency 100 ms ± 20 ms, normal on 30 % of proxy payments matching POST /charge/* for 5s`.
+pub(crate) fn fault(fault: &FaultPlan) -> String {
     let on = match &fault.on {
         On::Proxy(name) => format!("proxy {name}"),
         On::Service(name) => format!("service {name}"),
@@ -82,7 +87,13 @@ fn fault(fault: &FaultPlan) -> String {
     };
     let share = percent(fault.share.fraction());
     let stays = if fault.during_rollback { "; stays during a rollback" } else { "" };
-    clean(&format!("{}: {} {} on {share} of {on}{matched} for {}{stays}", fault.name, fault.kind, fault.params, fault.length))
+    let params = match crate::params::told(&fault.kind, &fault.params) {
+        told if told.is_empty() => String::new(),
+        told => format!(" {told}"),
+    };
+    // A process is hit or not: only traffic can be hit in part.
+    let on = if matches!(fault.on, On::Service(_)) { on } else { format!("{share} of {on}") };
+    clean(&format!("{}{params} on {on}{matched} for {}{stays}", fault.kind, fault.length))
 }
 
 fn limits(plan: &Plan) -> String {

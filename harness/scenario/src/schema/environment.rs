@@ -28,6 +28,7 @@ fn service(kinds: &Kinds) -> Value {
         ("builtin", words(&["shop", "stub"])),
         ("releases", any_map(list(flaw))),
         ("payments", text()),
+        ("sticky", object(&[], &[("header", text()), ("cookie", text())])),
         ("answers", text()),
         ("listen", text()),
         ("command", list(text())),

@@ -123,6 +123,12 @@ pub fn files() -> Memory {
         ("dir/bank.yaml", "- {method: POST, path: \"/charge/*\", body: {ok: true}, delay: 5ms}\n- {path: /health, status: 204}\n"),
         ("dir/broken.yaml", "- {path: health, statu: 204}\n"),
         ("dir/access.log", "127.0.0.1 - - [01/Jan/2025:00:00:00 +0000] \"GET / HTTP/1.1\" 200 1\n"),
+        ("dir/ragged.csv", "id,name\n1,cup\n2\n"),
+        ("dir/unnamed.csv", "id,\n1,cup\n"),
+        ("dir/head.csv", "id,name\n"),
+        ("dir/nothing", ""),
+        ("dir/packed.log.gz", "packed"),
+        ("dir/not.pem", "hello\n"),
         ("token-file", "from-a-file-42\n"),
     ]))
 }
