@@ -145,9 +145,10 @@ fn the_plan_hash_does_not_depend_on_where_it_is_called_from() {
     let path = s.write("small.yaml", SMALL);
     let dir = path.parent().expect("a directory");
     let hash = |name: &std::path::Path, at: &std::path::Path| {
-        let out = std::process::Command::new(env!("CARGO_BIN_EXE_shakedown")).arg("plan").arg(name).current_dir(at).output().expect("runs");
-        let text = String::from_utf8(out.stdout).expect("text");
-        text.lines().find(|l| l.contains("sha256")).unwrap_or_else(|| panic!("{text} {}", String::from_utf8_lossy(&out.stderr))).to_owned()
+        let mut command = s.command(&["plan", name.to_str().expect("a path")]);
+        command.current_dir(at);
+        let said = common::said(command);
+        said.out.lines().find(|l| l.contains("sha256")).unwrap_or_else(|| panic!("{} {}", said.out, said.err)).to_owned()
     };
     let here = hash(std::path::Path::new("small.yaml"), dir);
     assert_eq!(here, hash(&path, std::path::Path::new("/")));
@@ -204,5 +205,59 @@ fn arguments_that_cannot_be_right_say_so() {
         let said = s.run(&args);
         assert_eq!(said.code, 2, "{args:?}: {} {}", said.out, said.err);
         assert!(said.err.contains(word), "{args:?}: {}", said.err);
+    }
+}
+
+/// Does something to a run directory.
+type Damage<'a> = &'a dyn Fn(&std::path::Path);
+
+#[test]
+fn a_damaged_run_directory_is_named_and_never_judged() {
+    let s = Scratch::new();
+    s.write("rows.csv", "id\np1\n");
+    let path = s.write("small.yaml", &SMALL.replace("5s", "3s"));
+    let made = s.path("made");
+    let run = s.run(&["run", path.to_str().expect("a path"), "--out", made.to_str().expect("a path"), "--ui", "none"]);
+    assert!(made.join("decision.json").exists(), "{} {}", run.out, run.err);
+    let damaged = s.path("damaged");
+    let name = damaged.to_str().expect("a path");
+    let with = |damage: Damage| {
+        if damaged.exists() {
+            std::fs::remove_dir_all(&damaged).expect("ours");
+        }
+        std::fs::create_dir(&damaged).expect("ours");
+        for entry in std::fs::read_dir(&made).expect("made").flatten().filter(|e| e.path().is_file()) {
+            std::fs::copy(entry.path(), damaged.join(entry.file_name())).expect("copied");
+        }
+        damage(&damaged);
+        (s.run(&["judge", name]), s.run(&["report", name, "--format", "html"]))
+    };
+    let edit = |file: &'static str, from: &'static str, to: &'static str| {
+        move |dir: &std::path::Path| {
+            let text = std::fs::read_to_string(dir.join(file)).expect("readable");
+            assert!(text.contains(from), "{from} in {file}");
+            std::fs::write(dir.join(file), text.replacen(from, to, 1)).expect("written");
+        }
+    };
+    let remove = |file: &'static str| move |dir: &std::path::Path| std::fs::remove_file(dir.join(file)).expect("there");
+    let (judged, reported) = with(&|_| {});
+    assert_eq!((judged.code, reported.code), (run.code, 0), "{} {}", judged.err, reported.err);
+    let cases: [(Damage, i32, i32, &str); 7] = [
+        (&edit("decision.json", "\"verdict\": \"", "\"verdict\": \"in"), 70, 2, "says otherwise"),
+        (&edit("plan.json", "\"seed\": 3", "\"seed\": 4"), 70, 0, "plan.json has the SHA-256"),
+        (&edit("plan.json", "\"version\": 1", "\"vorsion\": 1"), 2, 2, "not a plan of this version"),
+        (&remove("plan.json"), 2, 2, "cannot read"),
+        (&remove("journal.jsonl"), 2, 2, "journal.jsonl"),
+        (&edit("journal.jsonl", "{\"seq\":2,", "{\"seq\":9,"), 2, 2, "journal.jsonl, line 3"),
+        (&|dir| std::fs::write(dir.join("histograms.hlog"), "garbage").expect("written"), 2, 2, "histograms.hlog"),
+    ];
+    for (damage, judge, report, word) in cases {
+        let (judged, reported) = with(damage);
+        assert_eq!((judged.code, reported.code), (judge, report), "{word}: {} / {}", judged.err, reported.err);
+        assert!(
+            judged.err.contains(word) && !judged.err.contains("panicked") && !reported.err.contains("panicked"),
+            "{word}: {}",
+            judged.err
+        );
     }
 }

@@ -6,14 +6,14 @@ use shakedown_core::plan::{Plan, Ready, Service, ServiceKind, Sticky};
 use shakedown_core::seams::{Endpoints, Fail, Sink};
 use shakedown_core::{AllowList, Secrets};
 use shakedown_pilot::{ShopConfig, StubConfig};
-use shakedown_process::ServiceSpec;
+use shakedown_process::{OnExit, ServiceSpec};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Hands a service's unexpected end to the engine.
-pub fn on_exit(sink: Arc<dyn Sink>) -> Arc<dyn Fn(&str, i32) + Send + Sync> {
+pub fn on_exit(sink: Arc<dyn Sink>) -> OnExit {
     Arc::new(move |service, status| sink.send(Input::ServiceExited { service: service.to_owned(), status }))
 }
 

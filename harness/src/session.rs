@@ -224,12 +224,10 @@ impl Ready {
 
 /// Something of the run is still there: whatever else came out, that comes first (but for an internal error).
 fn not_undone(decision: &mut Decision, why: &Fail) {
-    if decision.exit == Exit::Internal {
-        return;
+    if matches!(decision.exit, Exit::Internal | Exit::RollbackFailed) {
+        return; // the journal has said as much: `judge` gives the same decision from it
     }
-    if decision.exit != Exit::RollbackFailed {
-        decision.headline = format!("Something of this run was not undone: {why}.");
-    }
+    decision.headline = format!("Something of this run was not undone: {why}.");
     (decision.exit, decision.verdict) = (Exit::RollbackFailed, Verdict::Rollback);
     decision.reasons.insert(0, Reason { code: "rollback-failed".to_owned(), text: why.0.clone() });
 }

@@ -6,7 +6,7 @@ use shakedown_core::{Offset, Plan};
 use shakedown_report::Style;
 use shakedown_report::live::Live;
 use std::io::{IsTerminal, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often plain lines come.
@@ -55,10 +55,8 @@ impl Watcher {
     }
 
     /// The observer the engine calls with every event.
-    pub fn observer(self) -> (Arc<Mutex<Watcher>>, Box<dyn FnMut(&Event) + Send>) {
-        let shared = Arc::new(Mutex::new(self));
-        let inner = shared.clone();
-        (shared, Box::new(move |event| inner.lock().expect("the view does not panic").push(event)))
+    pub fn observer(mut self) -> Box<dyn FnMut(&Event) + Send> {
+        Box::new(move |event| self.push(event))
     }
 
     fn push(&mut self, event: &Event) {

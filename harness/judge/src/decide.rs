@@ -109,7 +109,8 @@ impl Findings<'_> {
         }
         let stuck = self.stuck();
         if !stuck.is_empty() {
-            return make(Exit::RollbackFailed, Verdict::Rollback, stuck.into_iter().chain(self.harm.clone()).collect());
+            let unready = line.not_ready.iter().map(|(code, why, _)| reason(code, why.clone()));
+            return make(Exit::RollbackFailed, Verdict::Rollback, stuck.into_iter().chain(self.harm.clone()).chain(unready).collect());
         }
         if let Some(HaltBy::Signal(signal)) = halted {
             let (exit, name) = if *signal == 15 { (Exit::Terminated, "SIGTERM") } else { (Exit::Interrupted, "SIGINT") };
@@ -234,7 +235,9 @@ impl Findings<'_> {
         // A real way back that no halt and no undecided gate explains was a guard's (a pause that lasted too long).
         let back = line.backs.iter().find(|b| !b.rehearsal);
         let explained = line.halted.is_some() || line.stages.last().is_some_and(|s| s.end.as_ref().is_some_and(|e| e.0 != StageEnd::Cut));
-        if let Some(back) = back.filter(|_| out.is_empty() && !explained && line.fired.iter().any(|f| matches!(f.1, GuardAction::Pause | GuardAction::Reduce(_)))) {
+        if let Some(back) = back.filter(|_| {
+            out.is_empty() && !explained && line.fired.iter().any(|f| matches!(f.1, GuardAction::Pause | GuardAction::Reduce(_)))
+        }) {
             out.push(reason("guard-rollback", format!("rolled back in stage {}: {}", back.stage, back.why)));
         }
         out

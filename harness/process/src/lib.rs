@@ -19,5 +19,5 @@ pub use capture::Capture;
 pub use command::{run_command, run_command_with};
 pub use keeper::Keeper;
 pub use proc::{Isolation, Proc, Spawn};
-pub use service::{ServiceSet, ServiceSpec};
+pub use service::{OnExit, ServiceSet, ServiceSpec};
 pub use shim::shim_main;

@@ -62,15 +62,7 @@ fn scenario(root: &Node, cx: &mut Cx) -> Option<Plan> {
         return None;
     }
     let mut f = root.fields("scenario", &mut cx.p);
-    if let Some(n) = f.need("version", &mut cx.p)
-        && n.text().and_then(|t| t.parse().ok()) != Some(VERSION)
-    {
-        cx.p.hint(
-            &n.span,
-            format!("{} is not a version of the language this program reads", n.describe()),
-            format!("write version: {VERSION}"),
-        );
-    }
+    version(&mut f, cx);
     let name = f.need("name", &mut cx.p).and_then(|n| {
         let text = n.string("name", &mut cx.p)?;
         names::check(&text, &n.span, &mut cx.p).then_some(text)
@@ -129,6 +121,14 @@ fn scenario(root: &Node, cx: &mut Cx) -> Option<Plan> {
         files: BTreeMap::new(),
         secrets: Vec::new(),
     })
+}
+
+fn version(f: &mut Fields, cx: &mut Cx) {
+    let Some(n) = f.need("version", &mut cx.p) else { return };
+    if n.text().and_then(|t| t.parse().ok()) != Some(VERSION) {
+        let message = format!("{} is not a version of the language this program reads", n.describe());
+        cx.p.hint(&n.span, message, format!("write version: {VERSION}"));
+    }
 }
 
 /// Stands in for an environment that is missing, which is a problem of its own.

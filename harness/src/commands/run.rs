@@ -75,7 +75,7 @@ async fn go(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui) -> anyhow::Re
             }
         });
     }
-    let (_, observer) = Watcher::new(plan, mode).observer();
+    let observer = Watcher::new(plan, mode).observer();
     session::run(loaded, Wiring { keeper, dir: dir.to_owned(), observer, scaled: loaded.scaled, halts }).await
 }
 

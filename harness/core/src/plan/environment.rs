@@ -95,7 +95,7 @@ pub enum ServiceKind {
         /// Where to listen; port 0 draws one.
         listen: String,
     },
-    /// Already there, never started or stopped: found by its pid file.
+    /// Already there, never started or stopped: found by its pid file (as written, relative to the scenario).
     AttachPidFile(String),
 }
 
@@ -145,7 +145,7 @@ pub struct Target {
     pub headers: Vec<(String, Template)>,
 }
 
-/// TLS towards a target.
+/// TLS towards a target. Paths are as written, relative to the scenario.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tls {
     /// PEM file with extra roots.

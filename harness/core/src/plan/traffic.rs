@@ -108,7 +108,7 @@ pub enum Form {
 /// Recorded traffic and how it is replayed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Replay {
-    /// Path as resolved against the scenario.
+    /// Path as written, relative to the scenario; made whole for whoever opens it.
     pub file: String,
     /// `access-log` (others come later).
     pub format: String,
@@ -177,7 +177,7 @@ pub enum Cookies {
 pub struct Feed {
     /// Name used in templates.
     pub name: String,
-    /// CSV path as resolved against the scenario.
+    /// CSV path as written, relative to the scenario; made whole for whoever opens it.
     pub csv: String,
     /// Column names.
     pub columns: Vec<String>,

@@ -33,8 +33,15 @@ impl Writer {
             let path = dir.join(name);
             File::create(&path).map(BufWriter::new).map_err(|e| Fail::new(format!("cannot create {}: {e}", path.display())))
         };
-        let mut writer =
-            Writer { journal: open(JOURNAL)?, histograms: open(HISTOGRAMS)?, samples: open(SAMPLES)?, dir: dir.to_owned(), written: 0, slice, streams };
+        let mut writer = Writer {
+            journal: open(JOURNAL)?,
+            histograms: open(HISTOGRAMS)?,
+            samples: open(SAMPLES)?,
+            dir: dir.to_owned(),
+            written: 0,
+            slice,
+            streams,
+        };
         writer.histogram(HEAD)?;
         Ok(writer)
     }
