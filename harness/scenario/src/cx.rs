@@ -47,7 +47,11 @@ impl Cx<'_> {
             Err(why) => {
                 let message = format!("`{written}` cannot be read: {why}");
                 match why.kind() {
-                    std::io::ErrorKind::NotFound => self.p.hint(&node.span, message, "paths are relative to the scenario file"),
+                    std::io::ErrorKind::NotFound => {
+                        let hint =
+                            format!("paths are relative to the scenario file: looked for {path}; an absolute path works from anywhere");
+                        self.p.hint(&node.span, message, hint);
+                    }
                     _ => self.p.add(&node.span, message),
                 }
                 return None;

@@ -32,7 +32,9 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
         Err(why) => return Ok(plan::not_loaded(why)),
     };
     if let Some(unknown) = args.report.iter().find(|r| !crate::registry::REPORTERS.iter().any(|k| k.name() == r.as_str())) {
-        return Ok(plan::not_loaded(NotLoaded::Mistakes(format!("there is no report format `{unknown}`; see `shakedown kinds`"))));
+        return Ok(plan::not_loaded(NotLoaded::Mistakes(format!(
+            "there is no report format `{unknown}`; see `shakedown kinds`. Nothing was sent. (exit 2)"
+        ))));
     }
     plan::warn(&loaded, &args.scenario.scenario);
     if args.dry_run {
