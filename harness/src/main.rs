@@ -28,11 +28,14 @@ fn main() -> ExitCode {
     let level = ["warn", "info", "debug", "trace"][usize::from(cli.verbose).min(3)];
     let filter = EnvFilter::try_from_env("SHAKEDOWN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().with_target(false).init();
-    match commands::dispatch(cli.command) {
-        Ok(exit) => ExitCode::from(u8::from(exit)),
-        Err(error) => {
+    // A panic has told its place by itself; what was changed is undone by the guard once this process is gone.
+    let exit = match std::panic::catch_unwind(|| commands::dispatch(cli.command)) {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(error)) => {
             tracing::error!("{error:#}");
-            ExitCode::from(u8::from(Exit::Internal))
+            Exit::Internal
         }
-    }
+        Err(_) => Exit::Internal,
+    };
+    ExitCode::from(u8::from(exit))
 }

@@ -283,6 +283,7 @@ fn next(judge: &Judge, outcome: &Outcome, objectives: &BTreeMap<String, Objectiv
         Exit::Promote => add("promote the canary; keep this run directory as the evidence"),
         Exit::Conditions => add("promote only with --accept-conditions; their owners answer for the missed objectives"),
         Exit::Rollback => add("compare the slowest and failed requests: samples.jsonl in the run directory"),
+        Exit::RollbackFailed if judge.plan.rollout.is_none() => add("undo by hand what is named above, then run shakedown recover"),
         Exit::RollbackFailed => add("check the router's weights now, then run shakedown recover"),
         Exit::Inconclusive if code == "scaled" => add("run at full time scale for a verdict"),
         Exit::Inconclusive => add("hold the stages longer or raise the rate; shakedown plan says what is provable"),

@@ -194,6 +194,7 @@ fn halted(by: &HaltBy) -> String {
         HaltBy::Signal(n) => format!("signal {n}"),
         HaltBy::TimeBox => "the time box".to_owned(),
         HaltBy::Guard(name) => format!("guard {name}"),
+        HaltBy::Limit(what) if what.starts_with("service ") => what.clone(),
         HaltBy::Limit(name) => format!("the limit of {name}"),
         HaltBy::Internal(why) => format!("an internal error: {why}"),
     }
