@@ -307,8 +307,7 @@ impl Truth for World {
             streams: streams.collect(),
             first_answer: answered.iter().map(|(arm, seen)| (*arm, seen.0)).collect(),
             last_answer: answered.iter().map(|(arm, seen)| (*arm, seen.1)).collect(),
-            cpu: 0,
-            cut: 0,
+            ..Snapshot::default()
         })
     }
 }

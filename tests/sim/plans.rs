@@ -21,6 +21,7 @@ pub fn plain(traffic: Span) -> Plan {
         time_box: None,
         slice: Span::secs(1),
         max_cells: 1000,
+        precision: shakedown_core::plan::Precision::default(),
         environment: Environment {
             name: "sim".into(),
             class: EnvironmentClass::Local,
@@ -93,7 +94,7 @@ pub fn stream(name: &str, at: When, length: Span) -> Stream {
         warmup: Span::secs(1),
         timeout: Span::secs(1),
         retry: None,
-        connections: Connections { max: 8, prewarm: 0, reuse: true },
+        connections: Connections { max: 8, prewarm: 0, ..Connections::default() },
         cookies: Cookies::None,
         feeds: Vec::new(),
         journeys: Vec::new(),

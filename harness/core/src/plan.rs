@@ -4,16 +4,21 @@
 mod environment;
 mod fault;
 mod objective;
+mod precision;
 mod request;
 mod rollout;
 mod traffic;
 
-pub use environment::{Action, Environment, EnvironmentClass, Limits, Probe, ProxyPlan, Ready, Service, ServiceKind, Sticky, Target, Tls};
+pub use environment::{
+    Action, Environment, EnvironmentClass, GrpcSchema, HttpVersion, Limits, Probe, ProxyPlan, Reach, Ready, Service, ServiceKind, Sticky,
+    Target, Tls,
+};
 pub use fault::{FaultPlan, Match, On};
 pub use objective::{
     ArmChoice, Condition, Guard, GuardAction, Indicator, Limit, LimitValue, NamedWindow, Objective, Reference, VerdictRule, WindowRef,
 };
-pub use request::{Body, Capture, CaptureFrom, Escape, Expect, Journey, RequestPlan, Step};
+pub use precision::Precision;
+pub use request::{Body, Capture, CaptureFrom, Escape, Exchange, Expect, Journey, RequestPlan, Step, Until};
 pub use rollout::{Afterwards, Identify, IdentifyBy, Rehearse, RollbackPlan, Rollout, Stage};
 pub use traffic::{Connections, Cookies, Feed, Form, Model, Pick, Replay, Retry, RetryOn, Segment, Stream, When};
 
@@ -44,6 +49,9 @@ pub struct Plan {
     pub slice: Span,
     /// Most cells (slice-less keys) load may keep; more are cut, counted and named.
     pub max_cells: u32,
+    /// How exactly arrivals are sent.
+    #[serde(default)]
+    pub precision: Precision,
     /// Where it runs.
     pub environment: Environment,
     /// Done before load, in order.
@@ -98,6 +106,27 @@ impl Plan {
     #[must_use]
     pub fn longest_warmup(&self) -> Span {
         self.streams.iter().map(|s| s.warmup).max().unwrap_or(Span::ZERO)
+    }
+
+    /// How often load reports: every 100 ms where somebody waits for it (a rollout, faults, guards) and the run is
+    /// short, every second otherwise, so that the journal of a run of days stays small.
+    #[must_use]
+    pub fn snapshot_every(&self) -> Span {
+        const LONG: Span = Span::secs(3600);
+        let length = self.time_box.unwrap_or_else(|| self.planned_length());
+        let waited_for = self.rollout.is_some() || !self.guards.is_empty() || !self.faults.is_empty();
+        if self.slice < Span::secs(1) || (waited_for && length <= LONG) { Span::millis(100) } else { Span::secs(1) }
+    }
+
+    /// Shortest time the plan's own traffic and stages take (a replay's length is not known here).
+    #[must_use]
+    pub fn planned_length(&self) -> Span {
+        let streams = self.streams.iter().map(|s| match s.at {
+            When::At(at) => at.plus(Plan::stream_length(s)),
+            When::Stage { .. } | When::After { .. } => Plan::stream_length(s),
+        });
+        let stages = self.rollout.as_ref().map_or(0, |r| r.stages.iter().map(|s| s.hold.0).sum());
+        streams.max().unwrap_or(Span::ZERO).max(self.first_stage().plus(Span(stages)))
     }
 
     /// When the first stage starts: after the longest warm-up plus `baseline`.

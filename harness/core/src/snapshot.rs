@@ -64,6 +64,8 @@ pub enum Failure {
     Refused,
     /// Connect failed otherwise (unreachable, no descriptors, no ports).
     Connect,
+    /// The target's name could not be resolved.
+    Resolve,
     /// Reset or closed before the answer was complete.
     Reset,
     /// TLS handshake failed.
@@ -121,9 +123,18 @@ pub struct Cell {
     /// Intended send to dispatch, ns: how late the generator was; `All` only.
     #[serde(skip)]
     pub lag: Sparse,
-    /// Time to connect (and handshake) of new connections, ns; `All` only.
+    /// Time to connect of new connections, handshake not included, ns; `All` only.
     #[serde(skip)]
     pub connect: Sparse,
+    /// Time for the TLS handshake of new connections, ns; `All` only.
+    #[serde(skip)]
+    pub tls: Sparse,
+    /// First byte on the wire to first byte of the answer, ns; `All` only.
+    #[serde(skip)]
+    pub first_byte: Sparse,
+    /// Send error: intended send to first byte on the wire, ns, of the first attempt of a paced arrival; `All` only.
+    #[serde(skip)]
+    pub send: Sparse,
 }
 
 /// Counts of one stream that belong to the generator, not to answers. Additive deltas.
@@ -137,6 +148,18 @@ pub struct StreamTotals {
     pub dropped: u64,
     /// New connections, delta.
     pub connections: u64,
+    /// Requests on a connection that had carried one before, delta.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub reused: u64,
+    /// TLS handshakes, delta.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub handshakes: u64,
+    /// TLS handshakes that resumed a session, delta.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub resumed: u64,
+    /// Requests that had to wait because every connection was taken, delta.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub waited: u64,
     /// Logical requests in flight now (not a delta).
     pub in_flight: u64,
     /// All arrivals of this stream have been dispatched (shape ended, not continued).
@@ -160,6 +183,128 @@ pub struct Snapshot {
     pub cpu: u64,
     /// Cells cut by `max_cells` since the last snapshot.
     pub cut: u64,
+    /// What the generator found out about itself.
+    #[serde(default)]
+    pub vitals: Vitals,
+}
+
+/// The generator's self-check: deltas since the last snapshot unless it says otherwise. Merged by adding, gauges by their
+/// maximum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Vitals {
+    /// Worker threads (gauge).
+    pub workers: u16,
+    /// Time the workers were ready to run and waited for a processor, ns (`/proc/thread-self/schedstat`).
+    #[serde(skip_serializing_if = "is_none")]
+    pub run_queue: u64,
+    /// Processor time of the machine taken by its host, ns over all processors (`steal` of `/proc/stat`).
+    #[serde(skip_serializing_if = "is_none")]
+    pub steal: u64,
+    /// Open descriptors of the process (gauge).
+    #[serde(skip_serializing_if = "is_none")]
+    pub descriptors: u64,
+    /// Descriptors it may have (gauge).
+    #[serde(skip_serializing_if = "is_none")]
+    pub descriptors_max: u64,
+    /// Connects that failed for want of a descriptor (EMFILE, ENFILE).
+    #[serde(skip_serializing_if = "is_none")]
+    pub no_descriptor: u64,
+    /// Connects that failed for want of a local port (EADDRNOTAVAIL).
+    #[serde(skip_serializing_if = "is_none")]
+    pub no_port: u64,
+    /// Quantum in force, ns (gauge).
+    #[serde(skip_serializing_if = "is_none")]
+    pub quantum: u64,
+    /// Spin in force, ns (gauge).
+    #[serde(skip_serializing_if = "is_none")]
+    pub spin: u64,
+}
+
+impl Vitals {
+    /// Adds another worker's or another interval's.
+    pub fn merge(&mut self, o: &Vitals) {
+        self.workers = self.workers.max(o.workers);
+        self.run_queue += o.run_queue;
+        self.steal += o.steal;
+        self.descriptors = self.descriptors.max(o.descriptors);
+        self.descriptors_max = self.descriptors_max.max(o.descriptors_max);
+        self.no_descriptor += o.no_descriptor;
+        self.no_port += o.no_port;
+        self.quantum = self.quantum.max(o.quantum);
+        self.spin = self.spin.max(o.spin);
+    }
+}
+
+impl StreamTotals {
+    /// Adds the deltas of another's.
+    fn add(&mut self, o: &StreamTotals) {
+        self.asked += o.asked;
+        self.sent += o.sent;
+        self.dropped += o.dropped;
+        self.connections += o.connections;
+        self.reused += o.reused;
+        self.handshakes += o.handshakes;
+        self.resumed += o.resumed;
+        self.waited += o.waited;
+    }
+}
+
+impl Snapshot {
+    /// Adds what the same generator reported later.
+    pub fn then(&mut self, later: Snapshot) {
+        for (index, totals) in &later.streams {
+            let sum = self.streams.entry(*index).or_default();
+            sum.add(totals);
+            (sum.in_flight, sum.ended) = (totals.in_flight, sum.ended || totals.ended);
+        }
+        self.as_of = self.as_of.max(later.as_of);
+        self.add(later);
+    }
+
+    /// Adds what another worker reported of the same interval. Exact in any order. A stream has ended where it has ended
+    /// with all who report it; what is known is what the slowest knows.
+    pub fn beside(&mut self, other: Snapshot) {
+        for (index, totals) in &other.streams {
+            match self.streams.entry(*index) {
+                std::collections::btree_map::Entry::Vacant(new) => {
+                    new.insert(totals.clone());
+                }
+                std::collections::btree_map::Entry::Occupied(mut old) => {
+                    let sum = old.get_mut();
+                    sum.add(totals);
+                    sum.in_flight += totals.in_flight;
+                    sum.ended &= totals.ended;
+                }
+            }
+        }
+        self.as_of = self.as_of.min(other.as_of);
+        self.add(other);
+    }
+
+    /// What is added whatever the order: cells (kept in key order), first and last answers, costs.
+    fn add(&mut self, other: Snapshot) {
+        if self.cells.is_empty() {
+            self.cells = other.cells;
+        } else if !other.cells.is_empty() {
+            let mut cells: BTreeMap<CellKey, Cell> = std::mem::take(&mut self.cells).into_iter().collect();
+            for (key, cell) in other.cells {
+                cells.entry(key).or_default().merge(&cell);
+            }
+            self.cells = cells.into_iter().collect();
+        }
+        for (arm, at) in other.first_answer {
+            let first = self.first_answer.entry(arm).or_insert(at);
+            *first = at.min(*first);
+        }
+        for (arm, at) in other.last_answer {
+            let last = self.last_answer.entry(arm).or_insert(at);
+            *last = at.max(*last);
+        }
+        self.cpu += other.cpu;
+        self.cut += other.cut;
+        self.vitals.merge(&other.vitals);
+    }
 }
 
 /// One kept request: failed or among the slowest. Bounded and seeded; secrets already redacted.
@@ -231,5 +376,8 @@ impl Cell {
         self.service.merge(&o.service);
         self.lag.merge(&o.lag);
         self.connect.merge(&o.connect);
+        self.tls.merge(&o.tls);
+        self.first_byte.merge(&o.first_byte);
+        self.send.merge(&o.send);
     }
 }

@@ -3,9 +3,9 @@
 
 use shakedown_core::event::Input;
 use shakedown_core::seams::{Epoch, Sink};
-use shakedown_core::snapshot::{Cell, CellKey, Snapshot};
+use shakedown_core::snapshot::Snapshot;
 use shakedown_core::units::Offset;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
@@ -88,7 +88,10 @@ impl State {
     fn absorb(&mut self, new: Snapshot) -> Input {
         let waiting = self.queue.iter().rposition(|(_, i)| matches!(i, Input::Snapshot(_)));
         match waiting.and_then(|i| self.queue.remove(i)) {
-            Some((_, Input::Snapshot(old))) => Input::Snapshot(merge(old, new)),
+            Some((_, Input::Snapshot(mut old))) => {
+                old.then(new);
+                Input::Snapshot(old)
+            }
             _ => Input::Snapshot(new),
         }
     }
@@ -138,48 +141,12 @@ impl Inbox {
     }
 }
 
-/// Adds two deltas.
-fn merge(old: Snapshot, new: Snapshot) -> Snapshot {
-    let mut cells: BTreeMap<CellKey, Cell> = BTreeMap::new();
-    for (key, cell) in old.cells.iter().chain(&new.cells) {
-        cells.entry(key.clone()).or_default().merge(cell);
-    }
-    let mut streams = old.streams;
-    for (index, totals) in new.streams {
-        let sum = streams.entry(index).or_default();
-        sum.asked += totals.asked;
-        sum.sent += totals.sent;
-        sum.dropped += totals.dropped;
-        sum.connections += totals.connections;
-        sum.in_flight = totals.in_flight;
-        sum.ended |= totals.ended;
-    }
-    let mut first_answer = old.first_answer;
-    for (arm, at) in new.first_answer {
-        let first = first_answer.entry(arm).or_insert(at);
-        *first = at.min(*first);
-    }
-    let mut last_answer = old.last_answer;
-    for (arm, at) in new.last_answer {
-        let last = last_answer.entry(arm).or_insert(at);
-        *last = at.max(*last);
-    }
-    let as_of = old.as_of.max(new.as_of);
-    Snapshot {
-        as_of,
-        cells: cells.into_iter().collect(),
-        streams,
-        first_answer,
-        last_answer,
-        cpu: old.cpu + new.cpu,
-        cut: old.cut + new.cut,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use shakedown_core::snapshot::{Arm, Dim, StreamTotals};
+    use shakedown_core::snapshot::{Cell, CellKey};
+    use std::collections::BTreeMap;
 
     fn snapshot(ok: u64) -> Snapshot {
         let key = CellKey { slice: 1, stream: 0, arm: Arm::All, dim: Dim::Whole };

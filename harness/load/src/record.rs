@@ -122,6 +122,7 @@ impl Recorder {
             last_answer: std::mem::take(&mut self.last),
             cpu,
             cut: std::mem::take(&mut self.cut),
+            vitals: shakedown_core::snapshot::Vitals::default(),
         }
     }
 }

@@ -184,7 +184,7 @@ fn a_target_that_is_not_there_stops_prepare_and_one_that_goes_away_is_refused() 
 fn connections_are_kept_or_not_and_bounded() {
     let (addr, log) = server(|_, _| Reply::ok("x").after(Duration::from_millis(5)));
     let mut s = stream(hold(500, 100), get("page", "/"));
-    s.connections = Connections { max: 2, prewarm: 2, reuse: true };
+    s.connections = Connections { max: 2, prewarm: 2, ..Connections::default() };
     let sum = run(wiring(plan(&at(addr), vec![s.clone()])));
     assert_eq!((sum.all().ok, sum.totals[&0].connections, log.connections.load(Ordering::SeqCst)), (50, 2, 3));
     s.connections.reuse = false;

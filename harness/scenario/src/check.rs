@@ -107,6 +107,7 @@ fn scenario(root: &Node, cx: &mut Cx) -> Option<Plan> {
         time_box: head.time_box,
         slice,
         max_cells,
+        precision: shakedown_core::plan::Precision::default(),
         environment: environment.unwrap_or_else(nowhere),
         setup,
         teardown,

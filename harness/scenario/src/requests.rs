@@ -4,7 +4,7 @@ use crate::ask::{self, Ask};
 use crate::cx::Cx;
 use crate::names;
 use crate::templates::{self, Scope};
-use shakedown_core::plan::{Body, Capture, CaptureFrom, Escape, Expect, RequestPlan};
+use shakedown_core::plan::{Body, Capture, CaptureFrom, Escape, Exchange, Expect, RequestPlan};
 use shakedown_core::template::{Part, Template};
 use shakedown_core::tree::{Fields, Node, Problems, Tree};
 use std::fmt::Write;
@@ -42,7 +42,7 @@ pub fn decode(node: &Node, f: &mut Fields, absolute: bool, scope: &mut Scope, cx
     let expect = f.take("expect").map(|n| expect(n, cx)).unwrap_or_default();
     let capture = f.take("capture").map(|n| capture(n, scope, cx)).unwrap_or_default();
     f.later("ledger", &mut cx.p);
-    Some(RequestPlan { name: name?, method, path, headers, body, expect, capture })
+    Some(RequestPlan { name: name?, method, path, headers, body, expect, capture, exchange: Exchange::Http })
 }
 
 fn path(text: &str, span: &Range<usize>, absolute: bool, scope: &Scope, cx: &mut Cx) -> Template {
@@ -198,7 +198,7 @@ fn expect(node: &Node, cx: &mut Cx) -> Expect {
     }
     let body_contains = f.text("body", &mut cx.p);
     f.finish(&mut cx.p);
-    Expect { status, json, headers, body_contains }
+    Expect { status, json, headers, body_contains, messages: None }
 }
 
 /// `200`, `2xx`, or a list of these.

@@ -3,7 +3,7 @@
 use crate::ask::{self, Ask};
 use crate::cx::{self, Cx};
 use crate::{requests, templates};
-use shakedown_core::plan::{ProxyPlan, Target, Tls};
+use shakedown_core::plan::{GrpcSchema, HttpVersion, ProxyPlan, Reach, Target, Tls};
 use shakedown_core::tree::{Node, Tree};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,7 +14,15 @@ const MAX_PEM: usize = 4 << 20;
 
 /// Decodes one target.
 pub fn decode(name: &str, node: &Node, cx: &mut Cx) -> Target {
-    let mut target = Target { name: name.to_owned(), at: String::new(), tls: Tls::default(), headers: Vec::new() };
+    let mut target = Target {
+        name: name.to_owned(),
+        at: String::new(),
+        http: HttpVersion::default(),
+        tls: Tls::default(),
+        headers: Vec::new(),
+        reach: Reach::default(),
+        grpc: GrpcSchema::default(),
+    };
     if !matches!(node.tree, Tree::Map(_)) {
         target.at = at(node, cx).0;
         return target;
@@ -90,7 +98,7 @@ fn decode_tls(node: &Node, cx: &mut Cx) -> Tls {
     if cert.is_some() != key.is_some() && cx.p.is_empty() {
         cx.p.add(&node.span, "`cert` and `key` are given together or not at all");
     }
-    Tls { ca, cert, key, insecure }
+    Tls { ca, cert, key, insecure, ..Tls::default() }
 }
 
 /// Decodes all proxies.

@@ -60,7 +60,7 @@ fn stream(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Stream {
     let warmup = f.duration("warmup", &mut cx.p).unwrap_or(Span::ZERO);
     let timeout = f.positive("timeout", &mut cx.p).unwrap_or(TIMEOUT);
     let retry = f.take("retry").map(|n| retry(n, &mut cx.p));
-    let connections = f.take("connections").map_or(Connections { max: CONNECTIONS, prewarm: 0, reuse: true }, |n| connections(n, cx));
+    let connections = f.take("connections").map_or_else(Connections::default, |n| connections(n, cx));
     let cookies = match f.choice("cookies", &["journey", "user", "none"], &mut cx.p).as_deref() {
         Some("user") => Cookies::User,
         Some("none") => Cookies::None,
@@ -189,7 +189,7 @@ fn connections(node: &Node, cx: &mut Cx) -> Connections {
     }
     f.finish(&mut cx.p);
     let fit = |n: u64| u32::try_from(n).expect("bounded above");
-    Connections { max: fit(max), prewarm: fit(prewarm), reuse }
+    Connections { max: fit(max), prewarm: fit(prewarm), reuse, ..Connections::default() }
 }
 
 /// The peaks of all open shapes together, held against `limits.rate`.

@@ -6,7 +6,7 @@ use crate::units::{Ppm, Rate, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Where the run happens and what it may touch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -139,10 +139,63 @@ pub struct Target {
     pub name: String,
     /// Endpoint of a service (`pilot.router`), a proxy (`proxy.payments`), or a URL `http://host:port/base`.
     pub at: String,
-    /// TLS settings; only for `https`.
+    /// Version of HTTP spoken to it; TLS offers it by ALPN and takes no other.
+    #[serde(default)]
+    pub http: HttpVersion,
+    /// TLS settings; for `https`, `wss`, `grpcs` and `tls` URLs.
     pub tls: Tls,
     /// Headers on every request (values may hold `${secret:NAME}`).
     pub headers: Vec<(String, Template)>,
+    /// How its connections are made.
+    #[serde(default)]
+    pub reach: Reach,
+    /// Where the messages of its gRPC services are described.
+    #[serde(default)]
+    pub grpc: GrpcSchema,
+}
+
+/// The version of HTTP spoken to a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HttpVersion {
+    /// HTTP/1.1.
+    #[default]
+    #[serde(rename = "1.1")]
+    One,
+    /// HTTP/2; without TLS with prior knowledge (RFC 9113 §3.3).
+    #[serde(rename = "2")]
+    Two,
+}
+
+/// How connections to a target are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reach {
+    /// Unix socket instead of the URL's host and port; path relative to the scenario.
+    pub unix: Option<String>,
+    /// HTTP proxy (`http://host:port`): CONNECT for TLS, absolute form otherwise.
+    pub proxy: Option<String>,
+    /// Local addresses to connect from, in turn; empty leaves it to the system.
+    pub sources: Vec<IpAddr>,
+    /// Always connect to this address, whatever the name resolves to.
+    pub pin: Option<IpAddr>,
+    /// The name is resolved again when the last answer is older than this; `None` resolves it once.
+    pub resolve_every: Option<Span>,
+}
+
+/// Where the messages of a target's gRPC services are described.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrpcSchema {
+    /// Asked from the server by reflection (grpc.reflection.v1, then v1alpha) before load starts.
+    #[default]
+    Reflection,
+    /// A `.proto` file, and the folders its imports are looked for in; paths relative to the scenario.
+    Proto {
+        /// File.
+        file: String,
+        /// Import folders; the file's own folder is always one.
+        include: Vec<String>,
+    },
 }
 
 /// TLS towards a target. Paths are as written, relative to the scenario.
@@ -156,6 +209,12 @@ pub struct Tls {
     pub key: Option<String>,
     /// Do not verify the server.
     pub insecure: bool,
+    /// Name sent as SNI and verified instead of the URL's host.
+    #[serde(default)]
+    pub server_name: Option<String>,
+    /// Every connection makes a full handshake: sessions are not resumed.
+    #[serde(default)]
+    pub full_handshakes: bool,
 }
 
 /// A place where faults can sit.

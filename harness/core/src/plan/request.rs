@@ -43,6 +43,60 @@ pub struct RequestPlan {
     pub expect: Expect,
     /// Captures from the answer.
     pub capture: Vec<Capture>,
+    /// What is exchanged; HTTP when nothing else is said.
+    #[serde(default, skip_serializing_if = "Exchange::is_http")]
+    pub exchange: Exchange,
+}
+
+/// What is exchanged in one step.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exchange {
+    /// One HTTP request and its answer.
+    #[default]
+    Http,
+    /// A gRPC call, unary or server streaming; `path` is `/package.Service/Method`, `body` the message as JSON. An
+    /// answer's status is its gRPC status code (0 is OK), its body the message as JSON (an array of them when the call streams).
+    Grpc,
+    /// A WebSocket: opened at `path`, messages sent in order, answers awaited, then held open and closed. The answer's
+    /// status is 101 (or the HTTP status of a refusal), its body the received messages, one a line.
+    WebSocket {
+        /// Sent in order, as text.
+        send: Vec<Template>,
+        /// How many messages are awaited.
+        receive: u32,
+        /// Kept open for this long after the last awaited message.
+        hold: Span,
+    },
+    /// Bytes over a connection: `body` is sent, then read until `until`. There is no status.
+    Tcp {
+        /// Where the answer ends.
+        until: Until,
+    },
+    /// One datagram: `body` is sent, one datagram awaited. There is no status.
+    Udp,
+}
+
+impl Exchange {
+    /// Whether it is plain HTTP.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        matches!(self, Exchange::Http)
+    }
+}
+
+/// Where the answer over a raw connection ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Until {
+    /// After these bytes (they belong to it).
+    Text(String),
+    /// After so many bytes.
+    Bytes(u64),
+    /// When the server closes.
+    Close,
+    /// At once: nothing is awaited.
+    Sent,
 }
 
 /// A request body.
@@ -71,7 +125,7 @@ pub enum Escape {
 /// What counts as success.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Expect {
-    /// Accepted statuses, inclusive ranges; empty is 200–399.
+    /// Accepted statuses, inclusive ranges; empty is 200–399 (gRPC: 0, WebSocket: 101, raw connections: none).
     pub status: Vec<(u16, u16)>,
     /// JSONPath to the value it must have.
     pub json: Vec<(String, Value)>,
@@ -79,6 +133,9 @@ pub struct Expect {
     pub headers: Vec<(String, String)>,
     /// Text the body must contain.
     pub body_contains: Option<String>,
+    /// Fewest and most messages of a streaming call or a WebSocket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<(u32, u32)>,
 }
 
 /// A value taken from an answer for later steps.

@@ -158,6 +158,19 @@ pub struct Connections {
     pub prewarm: u32,
     /// Keep-alive.
     pub reuse: bool,
+    /// A kept connection idle for longer is closed instead of used again.
+    pub idle: Span,
+    /// Requests after which a connection is closed; `None` is no such bound.
+    pub max_requests: Option<u32>,
+    /// HTTP/2: most requests at once on one connection (the server's own limit holds too).
+    pub streams: u32,
+}
+
+impl Default for Connections {
+    /// At most 256, none opened in advance, kept for at most 30 s idle, 100 requests at once on an HTTP/2 connection.
+    fn default() -> Connections {
+        Connections { max: 256, prewarm: 0, reuse: true, idle: Span::secs(30), max_requests: None, streams: 100 }
+    }
 }
 
 /// Whose cookies are kept.

@@ -48,7 +48,7 @@ fn stream() -> Stream {
         warmup: Span::secs(2),
         timeout: Span::secs(1),
         retry: None,
-        connections: Connections { max: 64, prewarm: 0, reuse: true },
+        connections: Connections { max: 64, prewarm: 0, ..Connections::default() },
         cookies: Cookies::None,
         feeds: Vec::new(),
         journeys: Vec::new(),
@@ -88,6 +88,7 @@ pub fn quickstart() -> Plan {
         time_box: None,
         slice: Span::secs(1),
         max_cells: 1000,
+        precision: shakedown_core::plan::Precision::default(),
         environment: Environment {
             name: "local".into(),
             class: EnvironmentClass::Local,

@@ -154,6 +154,7 @@ pub fn get(name: &str, path: &str) -> RequestPlan {
         body: None,
         expect: Expect::default(),
         capture: vec![],
+        exchange: Exchange::Http,
     }
 }
 
@@ -170,7 +171,7 @@ pub fn stream(model: Model, request: RequestPlan) -> Stream {
         warmup: Span::ZERO,
         timeout: Span::secs(1),
         retry: None,
-        connections: Connections { max: 256, prewarm: 0, reuse: true },
+        connections: Connections { max: 256, prewarm: 0, ..Connections::default() },
         cookies: Cookies::Journey,
         feeds: vec![],
         journeys: vec![journey("browse", vec![Step::Request(Box::new(request))])],
@@ -178,7 +179,15 @@ pub fn stream(model: Model, request: RequestPlan) -> Stream {
 }
 
 pub fn plan(target: &str, streams: Vec<Stream>) -> Plan {
-    let shop = Target { name: "shop".into(), at: target.into(), tls: Tls::default(), headers: vec![] };
+    let shop = Target {
+        name: "shop".into(),
+        at: target.into(),
+        http: HttpVersion::default(),
+        tls: Tls::default(),
+        headers: vec![],
+        reach: Reach::default(),
+        grpc: GrpcSchema::default(),
+    };
     Plan {
         version: 1,
         name: "t".into(),
@@ -190,6 +199,7 @@ pub fn plan(target: &str, streams: Vec<Stream>) -> Plan {
         time_box: None,
         slice: Span::secs(1),
         max_cells: 1000,
+        precision: Precision::default(),
         environment: Environment {
             name: "e".into(),
             class: EnvironmentClass::Local,
