@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("shakedown-pilot", &["shakedown-core", "shakedown-wire"]),
     ("shakedown-rollout", &["shakedown-core", "shakedown-wire", "shakedown-undo"]),
     ("shakedown-injectors", &["shakedown-core", "shakedown-wire", "shakedown-undo"]),
+    ("shakedown-peers", &[]), // sees the binary as a stranger does
 ];
 
 /// Crates that may not be near a pure room: clocks, sockets, runtimes.

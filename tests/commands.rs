@@ -196,7 +196,7 @@ fn arguments_that_cannot_be_right_say_so() {
         (vec!["check", name, "--set", "=1"], "is not a variable's name"),
         (vec!["check", name, "--seed", "99999999999999999999"], "too large"),
         (vec!["check", name, "--policy", "p.yaml"], "policies are not available yet"),
-        (vec!["run", name, "--segment", "1/2"], "not available yet"),
+        (vec!["run", name, "--segment", "1/2"], "--segment needs --epoch"),
         (vec!["run", name, "--report", "pdf"], "no report format `pdf`"),
         (vec!["run", name, "--out", name], "cannot make the run directory"),
         (vec!["pilot", "--listen", "0.0.0.0:0"], "outside loopback"),

@@ -40,6 +40,9 @@ pub enum Command {
         /// Print the decision record instead of the end block.
         #[arg(long)]
         json: bool,
+        /// Also print how exactly the load was sent, and what the generator found out about itself.
+        #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "json")]
+        precision: Option<Precision>,
     },
     /// Write a report of a run.
     Report {
@@ -82,10 +85,10 @@ pub enum Command {
     },
     #[command(hide = true)]
     Compare(Rest),
-    #[command(hide = true)]
-    Merge(Rest),
-    #[command(hide = true)]
-    Search(Rest),
+    /// Put the segments of one run together and decide on the whole.
+    Merge(Merge),
+    /// Find the highest rate, or the strongest fault, at which a scenario still holds.
+    Search(Search),
     #[command(hide = true)]
     Shrink(Rest),
     #[command(hide = true)]
@@ -146,12 +149,65 @@ pub struct Run {
     /// Run in a fraction or multiple of the time, e.g. 0.1x. Such a run never promotes.
     #[arg(long, value_name = "FACTOR", value_parser = crate::scale::parse)]
     pub time_scale: Option<f64>,
-    /// Not available yet: this generator's part of the load.
-    #[arg(long, value_name = "I/N", hide = true)]
-    pub segment: Option<String>,
+    /// Make only this part of the load: 2/8 is the second of eight generators. 1/N is the controller.
+    #[arg(long, value_name = "I/N", value_parser = crate::part::segment)]
+    pub segment: Option<(u32, u32)>,
+    /// With --segment: offset 0 of all segments, RFC 3339 or @SECONDS since 1970.
+    #[arg(long, value_name = "TIME", value_parser = crate::part::moment)]
+    pub epoch: Option<std::time::SystemTime>,
     /// Exit 0 instead of 14 when only objectives with a condition missed.
     #[arg(long)]
     pub accept_conditions: bool,
+    /// Also print how exactly the load was sent, and what the generator found out about itself.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub precision: Option<Precision>,
+}
+
+/// What `--precision` asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// The self-check after the end block.
+    Report,
+}
+
+#[derive(Args, Debug)]
+pub struct Merge {
+    /// Run directories of all segments, in any order.
+    #[arg(required = true, value_hint = ValueHint::DirPath)]
+    pub runs: Vec<PathBuf>,
+    /// Directory of the whole. Must not exist or be empty.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub out: PathBuf,
+    /// Reports to write into it.
+    #[arg(long, value_delimiter = ',', default_value = "html,junit,markdown")]
+    pub report: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Search {
+    #[command(flatten)]
+    pub scenario: Scenario,
+    /// Vary the peak rate of the open streams; their shapes keep their form.
+    #[arg(long, value_name = "LOW..HIGH", conflicts_with = "vary")]
+    pub rate: Option<crate::levels::Range>,
+    /// With --rate: only this stream.
+    #[arg(long, requires = "rate")]
+    pub stream: Option<String>,
+    /// Vary `${NAME}` of the scenario, for example a fault's delay: DELAY=10ms..2s.
+    #[arg(long, value_name = "NAME=LOW..HIGH", value_parser = varied)]
+    pub vary: Option<(String, crate::levels::Range)>,
+    /// Narrow enough when the level that breaks is at most this much above the one that holds.
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
+    pub within: f64,
+    /// Most runs in all.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub runs: u32,
+    /// Of the level that is named: it holds in a row of runs that luck would give with one minus this at most.
+    #[arg(long, value_name = "SHARE", default_value = "95%", value_parser = confidence)]
+    pub confidence: f64,
+    /// Directory of the runs; `runs/…` when absent. Must not exist or be empty.
+    #[arg(long, value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -177,6 +233,25 @@ pub struct Pilot {
     /// Where the router listens.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen: std::net::SocketAddr,
+}
+
+fn varied(text: &str) -> Result<(String, crate::levels::Range), String> {
+    let (name, range) = pair(text)?;
+    Ok((name, range.parse()?))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match shakedown_core::Ppm::parse(text)?.fraction() {
+        share if share > 0.0 => Ok(share),
+        _ => Err("must be above 0%".to_owned()),
+    }
+}
+
+fn confidence(text: &str) -> Result<f64, String> {
+    match shakedown_core::Ppm::parse(text)?.fraction() {
+        share if (0.5..=0.999).contains(&share) => Ok(share),
+        _ => Err("must be 50% to 99.9%".to_owned()),
+    }
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {

@@ -1,9 +1,12 @@
 //! The binary: arguments in, exit code out. Starts the keeper before any other thread; everything else is in the modules.
 
 mod actions;
+mod bisect;
 mod cli;
 mod commands;
 mod hidden;
+mod levels;
+mod part;
 mod registry;
 mod scale;
 mod services;

@@ -1,12 +1,13 @@
 //! One run from a checked plan to an exit code: the only place that wires every room. Every way out undoes what was done.
 
 use crate::actions::{self, Steps};
+use crate::part::Part;
 use crate::source::Loaded;
 use crate::{registry, services};
 use anyhow::Context;
 use shakedown_core::decision::{Decision, Exit, Reason, Verdict};
 use shakedown_core::event::{Event, HaltBy};
-use shakedown_core::seams::{Cx, Endpoints, Fail, Injector, Owner, Services, UndoLog};
+use shakedown_core::seams::{Boxed, Cx, Endpoints, Fail, Injector, Owner, Services, UndoLog, UndoState};
 use shakedown_core::{AllowList, Plan, Secrets};
 use shakedown_process::Keeper;
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub struct Wiring {
     pub observer: Box<dyn FnMut(&Event) + Send>,
     /// Run at another time scale: never promotes.
     pub scaled: bool,
+    /// One of several generators.
+    pub part: Option<Part>,
     /// Says when to stop.
     pub halts: tokio::sync::mpsc::Receiver<HaltBy>,
 }
@@ -51,8 +54,13 @@ pub async fn run(loaded: &Loaded, wiring: Wiring) -> anyhow::Result<Outcome> {
     // From here on files are opened: their paths hold wherever the run was called from.
     let plan = Arc::new(crate::source::resolved(loaded));
     let run = format!("{:032x}", rand::random::<u128>());
-    match prepare(loaded, &plan, &run, &wiring).await {
-        Ok(ready) => Ok(Outcome::Decided(Box::new(ready.go(plan, run, sha256, wiring).await?))),
+    if let Some(part) = &wiring.part {
+        write_segment(&wiring.dir, part, plan.seed, &sha256)?;
+    }
+    // What load makes is told by the whole plan; what happens beside it only the controller does.
+    let own = wiring.part.as_ref().map_or_else(|| Arc::clone(&plan), |part| Arc::new(part.plan(&plan)));
+    match prepare(loaded, &plan, &own, &run, &wiring).await {
+        Ok(ready) => Ok(Outcome::Decided(Box::new(ready.go(plan, own, run, sha256, wiring).await?))),
         Err(why) => Ok(Outcome::NotReady(loaded.checked.secrets.redact(&why.0))),
     }
 }
@@ -62,6 +70,13 @@ fn write_inputs(dir: &Path, loaded: &Loaded, plan: &Plan) -> anyhow::Result<()> 
         |name: &str, text: &str| std::fs::write(dir.join(name), text).with_context(|| format!("cannot write {}", dir.join(name).display()));
     put("scenario.yaml", &loaded.checked.secrets.redact(&loaded.text))?;
     put("plan.json", &serde_json::to_string_pretty(plan)?)
+}
+
+fn write_segment(dir: &Path, part: &Part, seed: u64, sha256: &str) -> anyhow::Result<()> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let own =
+        shakedown_engine::Segment { index: part.index, of: part.of, epoch: part.wall(), plan_sha256: sha256.to_owned(), seed, version };
+    Ok(own.write(dir)?)
 }
 
 /// Everything that is up before the engine starts. Dropping it lets go of lock and proxies.
@@ -85,12 +100,42 @@ struct Wired {
 /// What takes changes back whatever happens to this process.
 struct Safety {
     owner: Owner,
-    lock: shakedown_undo::EnvLock,
-    undo: Arc<shakedown_undo::UndoJournal>,
-    guard: shakedown_undo::Guard,
+    lock: Option<shakedown_undo::EnvLock>,
+    guarded: Option<(Arc<shakedown_undo::UndoJournal>, shakedown_undo::Guard)>,
 }
 
-async fn prepare(loaded: &Loaded, plan: &Arc<Plan>, run: &str, wiring: &Wiring) -> Result<Ready, Fail> {
+/// Of a run that changes nothing: nothing may be changed either.
+struct NothingToUndo;
+
+impl NothingToUndo {
+    fn refused<T>() -> Result<T, Fail> {
+        Err(Fail::new("internal error: a change was to be made by a run that has none, and whose undo journal is therefore missing"))
+    }
+}
+
+impl UndoLog for NothingToUndo {
+    fn about_to(&self, _: &str, _: &str, _: serde_json::Value) -> Result<u64, Fail> {
+        NothingToUndo::refused()
+    }
+    fn active(&self, _: u64) -> Result<(), Fail> {
+        NothingToUndo::refused()
+    }
+    fn undone(&self, _: u64) -> Result<(), Fail> {
+        NothingToUndo::refused()
+    }
+    fn undo(&self, _: u64) -> Boxed<'_, Result<UndoState, Fail>> {
+        Box::pin(async { NothingToUndo::refused() })
+    }
+}
+
+/// Does the plan change anything beside sending requests?
+fn changes(plan: &Plan) -> bool {
+    let e = &plan.environment;
+    let steps = plan.setup.len() + plan.teardown.len() + plan.faults.len();
+    plan.rollout.is_some() || steps + e.services.len() + e.proxies.len() > 0
+}
+
+async fn prepare(loaded: &Loaded, whole: &Arc<Plan>, plan: &Arc<Plan>, run: &str, wiring: &Wiring) -> Result<Ready, Fail> {
     let safety = secure(plan, run, wiring).await?;
     let allow = AllowList::parse(&plan.environment.allow).map_err(Fail)?;
     let endpoints = Endpoints::default();
@@ -99,7 +144,7 @@ async fn prepare(loaded: &Loaded, plan: &Arc<Plan>, run: &str, wiring: &Wiring) 
         Ok(proxies) => proxies,
         Err(why) => return Err(stand_down(&safety, why).await),
     };
-    match wire(loaded, plan, run, wiring, &safety.owner, allow, endpoints, &proxies) {
+    match wire(loaded, whole, plan, run, wiring, &safety.owner, allow, endpoints, &proxies) {
         Ok(wired) => Ok(Ready { safety, proxies, wired }),
         Err(why) => {
             proxies.stop().await;
@@ -111,14 +156,37 @@ async fn prepare(loaded: &Loaded, plan: &Arc<Plan>, run: &str, wiring: &Wiring) 
 /// Takes the environment, undoes what an earlier run left in it, and arms the guard.
 async fn secure(plan: &Plan, run: &str, wiring: &Wiring) -> Result<Safety, Fail> {
     let owner = shakedown_undo::owner(run)?;
-    let lock = shakedown_undo::EnvLock::acquire(&plan.environment.name, &owner)?;
+    if wiring.part.as_ref().is_some_and(Part::worker) {
+        return Ok(Safety { owner, lock: None, guarded: None });
+    }
+    let lock = Some(shakedown_undo::EnvLock::acquire(&plan.environment.name, &owner)?);
     recover_left().await?;
+    if !changes(plan) {
+        return Ok(Safety { owner, lock, guarded: None });
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|e| Fail::new(format!("the clock is before 1970: {e}")))?.as_secs();
     let deadline = now + plan.time_box.map_or(UNBOXED_SECS, |b| b.duration().as_secs()) + GUARD_GRACE_SECS;
     let guard = shakedown_undo::Guard::arm(&wiring.keeper, &wiring.dir, deadline).await?;
     // Should this fail, the guard is dropped: it sees the end of its line with nothing to undo, and ends.
     let undo = shakedown_undo::UndoJournal::create(&wiring.dir, owner.clone(), registry::undos(), deadline, Some(&guard))?;
-    Ok(Safety { owner, lock, undo, guard })
+    Ok(Safety { owner, lock, guarded: Some((undo, guard)) })
+}
+
+impl Safety {
+    /// Lets the guard go, where there is one.
+    async fn disarm(&self) -> Result<(), Fail> {
+        match &self.guarded {
+            Some((undo, guard)) => guard.disarm(undo).await,
+            None => Ok(()),
+        }
+    }
+
+    fn log(&self) -> Arc<dyn UndoLog> {
+        match &self.guarded {
+            Some((undo, _)) => undo.clone(),
+            None => Arc::new(NothingToUndo),
+        }
+    }
 }
 
 /// Undoes what an earlier run was killed over, or waits for its guard to have done so.
@@ -133,7 +201,7 @@ async fn recover_left() -> Result<(), Fail> {
 
 /// Lets the guard go when the run is not begun; nothing was changed.
 async fn stand_down(safety: &Safety, why: Fail) -> Fail {
-    match safety.guard.disarm(&safety.undo).await {
+    match safety.disarm().await {
         Ok(()) => why,
         Err(also) => Fail::new(format!("{why}; and the guard did not end cleanly: {also}")),
     }
@@ -142,6 +210,7 @@ async fn stand_down(safety: &Safety, why: Fail) -> Fail {
 #[expect(clippy::too_many_arguments, reason = "one call, and each is a different thing")]
 fn wire(
     loaded: &Loaded,
+    whole: &Arc<Plan>,
     plan: &Arc<Plan>,
     run: &str,
     wiring: &Wiring,
@@ -166,11 +235,12 @@ fn wire(
         env,
     });
     let load = shakedown_load::generator(shakedown_load::Wiring {
-        plan: plan.clone(),
+        plan: whole.clone(),
         endpoints: endpoints.clone(),
         allow: allow.clone(),
         secrets: secrets.clone(),
         run: run.to_owned(),
+        segment: wiring.part.map_or((0, 1), |part| (part.index - 1, part.of)),
     })?;
     let cx = Cx { endpoints, allow, services: services.clone(), proxies: proxies.clone(), seed: plan.seed, owner: owner.clone() };
     let (teardown_plan, teardown_steps) = (plan.clone(), steps.clone());
@@ -179,11 +249,19 @@ fn wire(
 }
 
 impl Ready {
-    async fn go(self, plan: Arc<Plan>, run: String, plan_sha256: String, wiring: Wiring) -> anyhow::Result<Decision> {
+    async fn go(self, whole: Arc<Plan>, plan: Arc<Plan>, run: String, plan_sha256: String, wiring: Wiring) -> anyhow::Result<Decision> {
         let injectors: BTreeMap<String, &'static dyn Injector> = registry::INJECTORS.iter().map(|i| (i.name().to_owned(), *i)).collect();
         let driver = plan.rollout.as_ref().and_then(|r| registry::DRIVERS.iter().find(|d| d.name() == r.driver)).copied();
         let Ready { safety, proxies, wired } = self;
         let secrets = wired.secrets.clone();
+        let worker = wiring.part.as_ref().is_some_and(Part::worker);
+        let (part, judged) = match &wiring.part {
+            None => (shakedown_engine::Part::Whole, plan.clone()),
+            Some(_) if worker && whole.rollout.is_some() => (shakedown_engine::Part::Worker, plan.clone()),
+            // The whole plan is in the run directory: `judge` must come to the same with it.
+            Some(_) => (shakedown_engine::Part::Controller, if worker { plan.clone() } else { whole }),
+        };
+        let epoch = wiring.part.as_ref().map(Part::instant).transpose()?;
         let outcome = shakedown_engine::run(
             plan.clone(),
             shakedown_engine::Wiring {
@@ -192,10 +270,10 @@ impl Ready {
                 injectors,
                 driver,
                 actions: wired.steps,
-                undo: safety.undo.clone() as Arc<dyn UndoLog>,
+                undo: safety.log(),
                 teardown: wired.teardown,
                 cx: wired.cx,
-                assessor: Box::new(shakedown_judge::Judge::new(plan.clone())),
+                assessor: Box::new(shakedown_judge::Judge::new(judged)),
                 observer: wiring.observer,
                 dir: wiring.dir.clone(),
                 run,
@@ -203,6 +281,8 @@ impl Ready {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 wall: crate::wall::now,
                 inbox: wired.inbox,
+                part,
+                epoch,
                 scaled: wiring.scaled,
                 redact: Arc::new(move |text: &str| secrets.redact(text)),
             },
@@ -211,11 +291,14 @@ impl Ready {
         .await;
         proxies.stop().await;
         let mut decision = outcome.decision;
-        if let Err(why) = safety.guard.disarm(&safety.undo).await {
+        if let Err(why) = safety.disarm().await {
             tracing::error!("the guard did not end cleanly: {why}");
             not_undone(&mut decision, &why);
         }
         drop(safety.lock);
+        if worker {
+            return Ok(decision); // of no worth by itself: it is not kept
+        }
         let file = wiring.dir.join("decision.json");
         std::fs::write(&file, decision_json(&decision)?).with_context(|| format!("cannot write {}", file.display()))?;
         Ok(decision)

@@ -1,5 +1,9 @@
 //! The decision record, `shakedown.decision/v1`, and the exit codes. Must hold no time of day but the run's own.
 
+mod generator;
+
+pub use generator::{BadSeconds, GeneratorCheck, SecondsCheck, SendError};
+
 use crate::units::{Offset, Ppm};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -143,6 +147,9 @@ pub struct Validity {
     pub block: u32,
     /// Cells cut by `max_cells`.
     pub cut: u64,
+    /// The generator's self-check.
+    #[serde(default)]
+    pub generator: GeneratorCheck,
 }
 
 /// How an objective came out.

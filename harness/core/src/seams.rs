@@ -6,6 +6,7 @@ use crate::allowed::AllowList;
 use crate::decision::Decision;
 use crate::event::{Assessment, Attestation, Event, Input};
 use crate::plan::{FaultPlan, Match, Plan};
+use crate::snapshot::Snapshot;
 use crate::tree::{Node, Problems};
 use crate::units::{Offset, Ppm};
 use serde::{Deserialize, Serialize};
@@ -337,6 +338,10 @@ pub trait Load: Send + Sync {
 pub trait Assessor: Send {
     /// Takes an event in (`Assessed` is ignored).
     fn push(&mut self, event: &Event);
+    /// Would a guard be crossed if these counts, not handed over yet, were taken in? Changes nothing.
+    fn alarmed(&self, _held: &Snapshot) -> bool {
+        false
+    }
     /// What it makes of everything so far. Cheap enough for every snapshot.
     fn assess(&mut self) -> Assessment;
     /// The decision. Total: whatever is missing makes it something other than promote.

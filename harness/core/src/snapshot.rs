@@ -186,6 +186,10 @@ pub struct Snapshot {
     /// What the generator found out about itself.
     #[serde(default)]
     pub vitals: Vitals,
+    /// In quiet stretches of a run of days the engine folds slices before it writes them down: each cell then holds the
+    /// counts of this many slices from its own on. 0: of its own slice alone.
+    #[serde(default, skip_serializing_if = "is_none32")]
+    pub folded: u32,
 }
 
 /// The generator's self-check: deltas since the last snapshot unless it says otherwise. Merged by adding, gauges by their
@@ -338,6 +342,9 @@ pub struct Sample {
     pub answer: String,
 }
 
+fn is_none32(v: &u32) -> bool {
+    *v == 0
+}
 fn is_zero(v: &i64) -> bool {
     *v == 0
 }

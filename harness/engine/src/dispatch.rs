@@ -1,31 +1,42 @@
 //! The dispatcher: takes inputs off the queue in order, writes them down, lets [`step`](crate::step()) decide, and does
 //! what it asks. Must not decide anything about the run itself.
 
+use crate::chronicle::{Chronicle, Parts};
 use crate::effect::{Call, Effect};
-use crate::inbox::{BEFORE_EPOCH, Inbox};
-use crate::journal::Writer;
+use crate::inbox::Inbox;
 use crate::runner::Runner;
-use crate::state::State;
 use crate::world::World;
 use serde_json::Value;
-use shakedown_core::decision::{Decision, Exit, Reason, Verdict};
-use shakedown_core::event::{Assessment, Event, Fact, HaltBy, Input};
+use shakedown_core::Plan;
+use shakedown_core::decision::Decision;
+use shakedown_core::event::{EffectId, Event, Fact, HaltBy, Input};
 use shakedown_core::seams::{Actions, Assessor, Cx, DriverKind, Fail, Injector, Load, Services, Sink, UndoLog};
-use shakedown_core::units::Offset;
-use shakedown_core::{Plan, Span};
+use shakedown_core::units::{Offset, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Between two ticks; the journal is flushed at each.
 const TICK: Duration = Duration::from_millis(100);
 /// The epoch lies this far ahead when load is started, so that its first arrivals are not late already.
-const LEAD: Duration = Duration::from_millis(50);
-/// An unchanged assessment is written down and handed on once in so long.
-const ASSESSED_EVERY: Span = Span::secs(1);
+const LEAD: Duration = Duration::from_millis(2);
+/// How long before a common epoch targets are reached and connections opened.
+const PREPARED_BEFORE: Duration = Duration::from_secs(5);
+
+/// Which part of the load a run makes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// One segment, and everything else of the run.
+    Controller,
+    /// One segment and nothing else: without a known end it goes on until it is told to stop.
+    Worker,
+}
 
 /// Gives the undo records (kind, words, data) of teardown in the plan's order. Asked once services are up, since only then
 /// their addresses are known.
@@ -69,6 +80,10 @@ pub struct Wiring {
     pub redact: Arc<dyn Fn(&str) -> String + Send + Sync>,
     /// The run's queue; its sink goes to services and load.
     pub inbox: Inbox,
+    /// Which part of the load.
+    pub part: Part,
+    /// Offset 0, common to all segments; `None` is as soon as everything is ready.
+    pub epoch: Option<Instant>,
 }
 
 /// How a run came out.
@@ -85,11 +100,11 @@ pub async fn run(plan: Arc<Plan>, wiring: Wiring, halts: mpsc::Receiver<HaltBy>)
     let _halts = Helper(tokio::spawn(forward(halts, sink)));
     let mut dispatcher = Dispatcher::new(plan, wiring);
     dispatcher.begin();
-    while !dispatcher.state.over() {
+    while !dispatcher.chronicle.over() {
         let (at, what) = dispatcher.inbox.recv().await;
         dispatcher.take(at, what);
     }
-    Outcome { decision: dispatcher.finish() }
+    Outcome { decision: dispatcher.chronicle.finish() }
 }
 
 /// A task that ends with its owner.
@@ -117,32 +132,31 @@ async fn forward(mut halts: mpsc::Receiver<HaltBy>, sink: Arc<dyn Sink>) {
 }
 
 struct Dispatcher {
-    state: State,
+    chronicle: Chronicle,
     plan: Arc<Plan>,
     world: Arc<World>,
     runner: Runner,
     inbox: Inbox,
     sink: Arc<dyn Sink>,
-    journal: Option<Writer>,
-    /// Why the journal is no longer written.
-    broken: Option<String>,
-    assessor: Box<dyn Assessor>,
-    observer: Box<dyn FnMut(&Event) + Send>,
     started: Fact,
+    epoch: Option<Instant>,
     wall: fn() -> String,
     redact: Arc<dyn Fn(&str) -> String + Send + Sync>,
-    seq: u64,
-    last: Offset,
-    assessed: Option<(Offset, Assessment)>,
 }
 
 impl Dispatcher {
     fn new(plan: Arc<Plan>, w: Wiring) -> Dispatcher {
         let sink = w.inbox.sink();
         let started = Fact::Started { wall: (w.wall)(), run: w.run, plan_sha256: w.plan_sha256, version: w.version, scaled: w.scaled };
-        let streams = plan.streams.iter().map(|s| s.name.clone()).collect();
-        let journal = Writer::create(&w.dir, plan.slice, streams);
-        let state = State::new(plan.clone(), plan.teardown.len());
+        let parts = Parts {
+            plan: plan.clone(),
+            dir: &w.dir,
+            assessor: w.assessor,
+            observer: w.observer,
+            worker: w.part == Part::Worker,
+            whole: w.part == Part::Whole,
+        };
+        let chronicle = Chronicle::new(parts);
         let world = World {
             plan: plan.clone(),
             load: w.load,
@@ -155,44 +169,33 @@ impl Dispatcher {
             teardown: w.teardown,
             held: Default::default(),
         };
-        let mut dispatcher = Dispatcher {
-            state,
+        Dispatcher {
+            chronicle,
             plan,
             world: Arc::new(world),
             runner: Runner::new(sink.clone()),
             inbox: w.inbox,
             sink,
-            journal: None,
-            broken: None,
-            assessor: w.assessor,
-            observer: w.observer,
             started,
+            epoch: w.epoch,
             wall: w.wall,
             redact: w.redact,
-            seq: 0,
-            last: BEFORE_EPOCH,
-            assessed: None,
-        };
-        match journal {
-            Ok(writer) => dispatcher.journal = Some(writer),
-            Err(Fail(why)) => dispatcher.break_journal(why),
         }
-        dispatcher
     }
 
     fn begin(&mut self) {
-        if let Some(why) = self.broken.clone() {
+        let first = match self.chronicle.broke() {
             // Without a journal nothing is begun: the halt comes before the first step.
-            let effects = self.event(Input::Halt(HaltBy::Internal(why)));
-            return self.perform(effects);
-        }
-        let effects = self.event(Input::Fact(self.started.clone()));
+            Some(why) => Input::Halt(HaltBy::Internal(why)),
+            None => Input::Fact(self.started.clone()),
+        };
+        let effects = self.chronicle.take(first);
         self.perform(effects);
     }
 
     /// Takes one input off the queue.
     fn take(&mut self, at: Offset, what: Input) {
-        self.last = self.last.max(at);
+        self.chronicle.at(at);
         if self.inbox.overflowed() {
             let why = "internal error: the event queue overflowed and inputs were lost".to_owned();
             self.sink.send(Input::Halt(HaltBy::Internal(why)));
@@ -200,52 +203,34 @@ impl Dispatcher {
         match &what {
             Input::Samples(samples) => {
                 let redact = self.redact.clone();
-                return self.write(|journal| journal.samples(samples, redact.as_ref()));
+                return self.chronicle.samples(samples, redact.as_ref());
             }
             Input::Done { effect, .. } => self.runner.ended(*effect),
-            Input::Tick => self.write(Writer::flush),
+            Input::Tick => self.chronicle.flush(),
             _ => {}
         }
         let judged = matches!(what, Input::Tick | Input::Snapshot(_));
-        let effects = self.event(what);
+        let effects = self.chronicle.take(what);
         self.perform(effects);
-        if judged && !self.state.over() {
-            self.assess();
+        if judged {
+            let effects = self.chronicle.assess();
+            self.perform(effects);
         }
-    }
-
-    /// Writes an event down, shows it, has it judged, and asks what follows.
-    fn event(&mut self, what: Input) -> Vec<Effect> {
-        let event = self.record(what);
-        crate::step(&mut self.state, &event)
-    }
-
-    fn record(&mut self, what: Input) -> Event {
-        let event = Event { seq: self.seq, at: self.last, what };
-        self.seq += 1;
-        self.write(|journal| journal.append(&event));
-        (self.observer)(&event);
-        self.assessor.push(&event);
-        event
+        if let Some(why) = self.chronicle.broke() {
+            self.sink.send(Input::Halt(HaltBy::Internal(why)));
+        }
     }
 
     fn perform(&mut self, effects: Vec<Effect>) {
         let mut todo = VecDeque::from(effects);
         while let Some(effect) = todo.pop_front() {
             match effect {
-                Effect::Announce(fact) => {
-                    self.record(Input::Fact(fact));
-                }
+                Effect::Announce(fact) => self.chronicle.state_fact(fact),
                 Effect::Run { id, call: Call::Judge, .. } => {
-                    let verdict = serde_json::to_value(self.assessor.decide().verdict).map_err(|e| e.to_string());
+                    let verdict = serde_json::to_value(self.chronicle.decide().verdict).map_err(|e| e.to_string());
                     self.sink.send(Input::Done { effect: id, outcome: verdict });
                 }
-                Effect::Run { id, call, deadline } => {
-                    if call.changes() {
-                        self.write(Writer::flush);
-                    }
-                    self.runner.start(id, deadline, self.world.clone().call(call, deadline));
-                }
+                Effect::Run { id, call, deadline } => self.call(id, call, deadline),
                 Effect::Cancel(id) => self.runner.cancel(id),
                 Effect::Hurry(within) => self.runner.hurry(within),
                 Effect::StartLoad => todo.extend(self.start_load()),
@@ -259,63 +244,36 @@ impl Dispatcher {
         }
     }
 
+    fn call(&mut self, id: EffectId, call: Call, deadline: Span) {
+        if call.changes() {
+            self.chronicle.flush();
+        }
+        let work = self.world.clone().call(call, deadline);
+        // Connections opened long before a common epoch would be closed again by then.
+        let wait = match (self.epoch, call) {
+            (Some(at), Call::PrepareLoad) => at.saturating_duration_since(Instant::now()).saturating_sub(PREPARED_BEFORE),
+            _ => Duration::ZERO,
+        };
+        let deadline = deadline.plus(Span(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)));
+        let waited = async move {
+            tokio::time::sleep(wait).await;
+            work.await
+        };
+        self.runner.start(id, deadline, waited);
+    }
+
     fn start_load(&mut self) -> Vec<Effect> {
-        self.write(Writer::flush);
-        let epoch = self.inbox.fix_epoch(LEAD);
+        self.chronicle.flush();
+        let now = Instant::now();
+        if let Some(late) = self.epoch.and_then(|at| now.checked_duration_since(at)) {
+            let why = format!("it was {:.3} s ago when the load was ready; choose a later one", late.as_secs_f64());
+            self.chronicle.state_fact(Fact::NotReady { what: "the common epoch".to_owned(), why });
+            return self.chronicle.take(Input::Halt(HaltBy::Limit("the common epoch was missed".to_owned())));
+        }
+        let epoch = self.inbox.fix_epoch(self.epoch.unwrap_or(now + LEAD));
         self.world.load.start(epoch, self.sink.clone());
-        self.last = Offset::ZERO;
+        self.chronicle.epoch();
         let wall = (self.wall)();
-        self.event(Input::Fact(Fact::Epoch { wall }))
+        self.chronicle.take(Input::Fact(Fact::Epoch { wall }))
     }
-
-    fn assess(&mut self) {
-        let now = self.assessor.assess();
-        let due = self
-            .assessed
-            .as_ref()
-            .is_none_or(|(at, then)| self.last.since(*at) >= ASSESSED_EVERY || significant(then) != significant(&now));
-        if due {
-            self.assessed = Some((self.last, now.clone()));
-            let effects = self.event(Input::Assessed(Box::new(now)));
-            self.perform(effects);
-        }
-    }
-
-    fn write(&mut self, f: impl FnOnce(&mut Writer) -> Result<(), Fail>) {
-        let Some(journal) = &mut self.journal else { return };
-        if let Err(Fail(why)) = f(journal) {
-            self.break_journal(why);
-        }
-    }
-
-    /// The journal cannot be written: the run is undone, and its exit is 70. Nothing more is written to it.
-    fn break_journal(&mut self, why: String) {
-        tracing::error!("{why}");
-        self.journal = None;
-        self.sink.send(Input::Halt(HaltBy::Internal(why.clone())));
-        self.broken = Some(why);
-    }
-
-    fn finish(mut self) -> Decision {
-        self.write(Writer::sync);
-        let mut decision = self.assessor.decide();
-        if let Some(why) = self.broken {
-            decision.exit = Exit::Internal;
-            decision.verdict = Verdict::Halted;
-            decision.headline = format!("The run was stopped and undone: {why}.");
-            decision.reasons.insert(0, Reason { code: "journal-lost".to_owned(), text: why });
-        }
-        decision
-    }
-}
-
-/// What steps act on, without the words: numbers in them change with every snapshot.
-fn significant(a: &Assessment) -> Assessment {
-    let mut a = crate::recompute::acted_on(a);
-    if let Some(gate) = &mut a.gate {
-        gate.why.clear();
-    }
-    a.preflight.iter_mut().flatten().for_each(|check| check.why.clear());
-    a.guards.iter_mut().for_each(|guard| guard.why.clear());
-    a
 }

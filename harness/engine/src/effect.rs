@@ -122,6 +122,8 @@ pub(crate) const HURRIED: Span = Span::secs(2);
 pub(crate) const INTERRUPTED_WAIT: Span = Span::secs(5);
 /// Between two looks at what an active fault hit.
 pub(crate) const ATTEST_EVERY: Span = Span::millis(500);
+/// The same in a run of days.
+pub(crate) const ATTEST_SELDOM: Span = Span::secs(60);
 /// Longest wait for recovery after a fault without a fixed limit.
 pub(crate) const RECOVERY: Span = Span::secs(60);
 /// A run without a time box and without a known end stops here.

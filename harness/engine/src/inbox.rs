@@ -7,7 +7,7 @@ use shakedown_core::snapshot::Snapshot;
 use shakedown_core::units::Offset;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Offsets before the epoch count up from here, in nanoseconds since the inbox was made (about 11 days of room).
@@ -128,11 +128,10 @@ impl Inbox {
         Arc::new(Sender(self.shared.clone()))
     }
 
-    /// Fixes the epoch a moment ahead, so that the first arrivals are not late already.
-    pub(crate) fn fix_epoch(&self, lead: Duration) -> Epoch {
+    /// Fixes the epoch: a moment ahead, so that the first arrivals are not late already.
+    pub(crate) fn fix_epoch(&self, at: Instant) -> Epoch {
         let mut state = self.shared.lock();
-        let epoch = Epoch(Instant::now() + lead);
-        *state.clock.epoch.get_or_insert(epoch)
+        *state.clock.epoch.get_or_insert(Epoch(at))
     }
 
     /// Inputs were lost: the run cannot be trusted any more. Answers once.
@@ -179,7 +178,7 @@ mod tests {
         sink.send(Input::Tick);
         sink.send(Input::Tick);
         sink.send(Input::Samples(Vec::new()));
-        inbox.fix_epoch(Duration::from_millis(5));
+        inbox.fix_epoch(Instant::now() + std::time::Duration::from_millis(5));
         sink.send(Input::Samples(Vec::new()));
         let (a, tick) = inbox.recv().await;
         let (b, _) = inbox.recv().await;

@@ -10,19 +10,28 @@
 //! Offsets before the epoch count up from [`BEFORE_EPOCH`], because the epoch is not known yet: they order and measure
 //! what happened before offset 0 among itself, and nothing else.
 
+mod chronicle;
 mod dispatch;
 mod effect;
+mod fold;
 mod inbox;
 pub mod journal;
+mod merge;
+mod quiet;
 mod recompute;
 mod runner;
+mod segment;
 mod state;
 mod step;
 mod world;
 
-pub use dispatch::{Outcome, TeardownRecords, Wiring, run};
+pub use chronicle::{Chronicle, Parts};
+pub use dispatch::{Outcome, Part, TeardownRecords, Wiring, run};
 pub use effect::{Call, Effect};
+pub use fold::block as fold_block;
 pub use inbox::{BEFORE_EPOCH, Inbox, inbox};
+pub use merge::merge;
 pub use recompute::decide_from;
+pub use segment::{MERGED_FILE, SEGMENT_FILE, Segment, complete};
 pub use state::State;
 pub use step::step;

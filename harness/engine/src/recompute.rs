@@ -1,6 +1,7 @@
 //! The decision again, from a run directory. Must not trust what the run itself made of its evidence.
 
 use crate::journal;
+use crate::segment::Joined;
 use shakedown_core::decision::{Decision, Exit, Reason, Verdict};
 use shakedown_core::event::{Assessment, Event, Fact, Input};
 use shakedown_core::seams::{Assessor, Fail};
@@ -11,20 +12,42 @@ use std::path::Path;
 /// # Errors
 /// When the journal cannot be read or is damaged, or when the judge now says something else than during the run.
 pub fn decide_from(dir: &Path, assessor: &mut dyn Assessor) -> Result<Decision, Fail> {
-    let mut replay = Replay { assessor, owed: false };
+    let mut replay = Replay { assessor };
     let mut last = None;
     for event in journal::read(dir)? {
         let event = event?;
         replay.take(&event)?;
         last = Some(event.what);
     }
-    if last != Some(Input::Fact(Fact::Ended)) {
+    let ended = last == Some(Input::Fact(Fact::Ended));
+    if !ended {
         tracing::warn!("the journal has no end: the run was killed; what is missing counts against it");
-        replay.settle();
-        return Ok(unfinished(replay.assessor.decide()));
     }
-    replay.settle();
-    Ok(replay.assessor.decide())
+    Ok(concluded(replay.assessor.decide(), ended, Joined::read(dir)?.as_ref()))
+}
+
+/// The decision once it is known whether the evidence is whole.
+pub(crate) fn concluded(decision: Decision, ended: bool, joined: Option<&Joined>) -> Decision {
+    let decision = if ended { decision } else { unfinished(decision) };
+    match joined {
+        Some(joined) if !joined.doubts.is_empty() => partial(decision, &joined.doubts),
+        _ => decision,
+    }
+}
+
+/// A merged run without a part of its evidence says nothing about the whole; what had to be undone and what stopped the
+/// run stays.
+fn partial(mut decision: Decision, doubts: &[String]) -> Decision {
+    let reasons = doubts.iter().map(|text| Reason { code: "segment-incomplete".to_owned(), text: text.clone() });
+    if matches!(decision.exit, Exit::Promote | Exit::Conditions | Exit::Inconclusive | Exit::Rollback | Exit::Invalid) {
+        decision.verdict = Verdict::Invalid;
+        decision.exit = Exit::Invalid;
+        decision.headline = format!("A part of the evidence is missing: {}.", doubts.join("; "));
+        decision.reasons.splice(0..0, reasons);
+    } else {
+        decision.reasons.extend(reasons);
+    }
+    decision
 }
 
 /// A run that was killed is never promoted, whatever it had gathered.
@@ -41,32 +64,18 @@ fn unfinished(mut decision: Decision) -> Decision {
 
 struct Replay<'a> {
     assessor: &'a mut dyn Assessor,
-    /// The run assessed after every snapshot and tick and the facts that followed at once.
-    owed: bool,
 }
 
 impl Replay<'_> {
-    fn settle(&mut self) -> Option<Assessment> {
-        std::mem::take(&mut self.owed).then(|| self.assessor.assess())
-    }
-
     fn take(&mut self, event: &Event) -> Result<(), Fail> {
-        match &event.what {
-            Input::Fact(_) => {}
-            Input::Assessed(then) => {
-                let now = self.settle();
-                if now.as_ref().map(acted_on) != Some(acted_on(then)) {
-                    let what = "internal error: the judge now says something else than during the run";
-                    return Err(Fail::new(format!("{what}, at event {} (offset {:.3} s)", event.seq, event.at.seconds())));
-                }
-                return Ok(());
-            }
-            _ => {
-                self.settle();
-            }
+        let Input::Assessed(then) = &event.what else {
+            self.assessor.push(event);
+            return Ok(());
+        };
+        if acted_on(&self.assessor.assess()) != acted_on(then) {
+            let what = "internal error: the judge now says something else than during the run";
+            return Err(Fail::new(format!("{what}, at event {} (offset {:.3} s)", event.seq, event.at.seconds())));
         }
-        self.assessor.push(event);
-        self.owed |= matches!(event.what, Input::Snapshot(_) | Input::Tick);
         Ok(())
     }
 }

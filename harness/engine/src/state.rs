@@ -32,6 +32,8 @@ pub struct State {
     pub(crate) services_touched: bool,
     pub(crate) teardown_due: bool,
     pub(crate) sent: u64,
+    /// One segment of several: its load goes on until it is told to stop, whatever its shape.
+    pub(crate) until_told: bool,
     pub(crate) out: Vec<Effect>,
 }
 
@@ -234,9 +236,15 @@ impl State {
             services_touched: false,
             teardown_due: false,
             sent: 0,
+            until_told: false,
             out: Vec::new(),
             plan,
         }
+    }
+
+    /// The load's last rate goes on until an interrupt or the time box, which then end the run in good order.
+    pub(crate) fn until_told(&mut self) {
+        self.until_told = true;
     }
 
     /// `Ended` has been announced; nothing follows.

@@ -12,6 +12,8 @@ mod halt;
 mod ramp;
 mod streams;
 
+pub(crate) use end::recovering;
+
 use crate::effect::{Call, Effect};
 use crate::state::{Phase, State};
 use serde_json::Value;
@@ -71,7 +73,7 @@ fn epoch(s: &mut State) {
         return;
     }
     s.phase = Phase::Running;
-    let mode = if s.plan.rollout.is_some() { LoadMode::Full } else { LoadMode::Finish };
+    let mode = if s.plan.rollout.is_some() || s.until_told { LoadMode::Full } else { LoadMode::Finish };
     s.out.push(Effect::Mode(mode));
 }
 

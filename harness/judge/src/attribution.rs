@@ -7,6 +7,7 @@ use shakedown_core::snapshot::Failure;
 use shakedown_core::sparse::bucket;
 use shakedown_core::{Arm, Cell, Dim, Span};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Successes of the other arm needed before "its answers are not empty" is known.
 const KNOWN: u64 = 20;
@@ -29,9 +30,9 @@ pub struct Attribution {
 /// A unit's counts with every unidentified failure counted as the canary's, and with only their excess.
 pub struct Views {
     /// For a pass.
-    pub pass: Cells,
+    pub pass: Rc<Cells>,
     /// For harm.
-    pub harm: Cells,
+    pub harm: Rc<Cells>,
 }
 
 impl Attribution {
@@ -47,8 +48,13 @@ impl Attribution {
             self.baseline.0 += unknown.1;
             self.baseline.1 += attempts;
         }
-        let harm = self.harm_view(&cells, timeout);
-        Views { pass: with_unknown(&cells, 1.0, timeout), harm }
+        if !cells.iter().any(|((_, arm, _), cell)| *arm == Arm::Unknown && cell.failures() > 0) {
+            // Mostly: both views are the counts themselves.
+            let cells = Rc::new(cells);
+            return Views { pass: Rc::clone(&cells), harm: cells };
+        }
+        let harm = Rc::new(self.harm_view(&cells, timeout));
+        Views { pass: Rc::new(with_unknown(&cells, 1.0, timeout)), harm }
     }
 
     /// The counts with the excess of unidentified failures over the baseline added to the canary.
@@ -138,7 +144,7 @@ fn failures_only(cell: &Cell, share: f64, timeout: Span) -> Cell {
     only.status = cell.status.iter().filter(|(s, _)| **s >= 400).map(|(s, n)| (*s, part(*n))).collect();
     let late = part(timeouts(cell));
     if late > 0 {
-        only.latency.buckets.insert(bucket(timeout.0), late);
+        only.latency.buckets.add(bucket(timeout.0), late);
     }
     only
 }

@@ -292,6 +292,11 @@ fn next(judge: &Judge, outcome: &Outcome, objectives: &BTreeMap<String, Objectiv
         Exit::Invalid if code.starts_with("generator") || code == "in-flight-limit" => {
             add("lower the rate or give the generator more processor time")
         }
+        Exit::Invalid if code == "connection-limit" => add("raise connections.max of the stream, or lower the rate"),
+        Exit::Invalid if code == "no-descriptors" => add("raise the limit of open files (ulimit -n), or lower connections.max"),
+        Exit::Invalid if code == "no-ports" => {
+            add("keep connections (reuse: true), or give the target more source addresses: sources: […]")
+        }
         Exit::Invalid if code.starts_with("fault") => add("check that the fault's target carries traffic that matches it"),
         Exit::Invalid => add("mend what is missing and run again"),
         Exit::NotReady => add("mend the environment and run again; nothing was changed"),

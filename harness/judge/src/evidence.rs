@@ -42,6 +42,15 @@ struct Pair {
     control: (u64, u64),
 }
 
+impl Pair {
+    fn add(&mut self, other: &Pair) {
+        let both = |a: (u64, u64), b: (u64, u64)| (a.0 + b.0, a.1 + b.1);
+        self.canary_pass = both(self.canary_pass, other.canary_pass);
+        self.canary = both(self.canary, other.canary);
+        self.control = both(self.control, other.control);
+    }
+}
+
 /// Harm, when it was proven first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Harm {
@@ -106,11 +115,15 @@ impl Evidence {
             self.pair(spec, &unit, baseline);
         }
         let stratum = self.strata.entry(unit.key).or_default();
-        for s in [&mut *stratum, &mut self.whole, &mut self.every.now] {
+        let window = every.map(|_| &mut self.every.now);
+        for s in [&mut *stratum, &mut self.whole].into_iter().chain(window) {
             s.pass.merge(&unit.pass);
             s.harm.merge(&unit.harm);
             if before {
-                s.reference = baseline.clone();
+                // It only grows, and mostly does not.
+                if s.reference.total != baseline.total {
+                    s.reference.clone_from(baseline);
+                }
             } else {
                 s.reference.merge(&unit.reference);
             }
@@ -122,7 +135,7 @@ impl Evidence {
             let (value, reference) = (selector.value(&at.harm), selector.value(&at.reference));
             self.harm = Some(Harm { stratum: unit.key, value, reference, both });
         }
-        self.every.seconds += 1;
+        self.every.seconds += unit.pass.seconds.max(1);
         if every.is_some_and(|length| self.every.seconds >= length) {
             self.every.close(spec, selector);
         }
@@ -203,7 +216,30 @@ impl Evidence {
         };
         if pair.canary.1 > 0 && pair.control.1 > 0 {
             self.pairs.push(pair);
+            self.coarsen();
         }
+    }
+
+    /// Neighbours of one stratum become one pair once there are too many.
+    fn coarsen(&mut self) {
+        if self.pairs.len() < crate::judge::LONGEST_SERIES {
+            return;
+        }
+        let mut coarse: Vec<Pair> = Vec::with_capacity(self.pairs.len() / 2 + 1);
+        let mut open = false;
+        for pair in &self.pairs {
+            match coarse.last_mut().filter(|last| open && last.stratum == pair.stratum) {
+                Some(last) => {
+                    last.add(pair);
+                    open = false;
+                }
+                None => {
+                    coarse.push(*pair);
+                    open = true;
+                }
+            }
+        }
+        self.pairs = coarse;
     }
 
     /// Autocorrelation of the control's share over paired units, and the block length it asks for.

@@ -4,7 +4,7 @@
 use crate::attribution::Attribution;
 use crate::indicators::{Selector, Tally, arm, unit};
 use crate::limits::adverse;
-use crate::slices::{Cells, Slices};
+use crate::slices::{Cells, Slices, count};
 use crate::spec::Spec;
 use crate::timeline::Timeline;
 use crate::windows::warm;
@@ -12,7 +12,7 @@ use crate::words;
 use shakedown_core::event::Tripped;
 use shakedown_core::plan::{Condition, Guard, Indicator, Objective, Plan, WindowRef};
 use shakedown_core::sparse::bucket;
-use shakedown_core::{Arm, Cell, Dim, Offset, Ppm, Span};
+use shakedown_core::{Arm, Dim, Offset, Ppm, Span};
 
 /// A guard and how long it has been crossed.
 #[derive(Debug)]
@@ -61,15 +61,10 @@ impl GuardState {
     pub fn update(&mut self, plan: &Plan, slices: &Slices, line: &Timeline, attribution: &Attribution) {
         let now = slices.as_of;
         self.tripped = None;
-        let Some((value, limit, samples)) = self.measure(plan, slices, line, attribution) else {
+        let Some((value, limit, samples)) = self.crossed(plan, slices, line, attribution) else {
             self.since = None;
             return;
         };
-        let crossed = samples >= self.guard.min_samples.max(1) && !(if self.guard.limit.min { value >= limit } else { value <= limit });
-        if !crossed {
-            self.since = None;
-            return;
-        }
         let since = *self.since.get_or_insert(now);
         if now.since(since) >= self.guard.lasting {
             let unit = unit(&self.guard.indicator);
@@ -79,6 +74,14 @@ impl GuardState {
             self.tripped =
                 Some(format!("{} is {value} over the last {over} ({word} {limit} allowed; {samples} requests)", self.guard.name));
         }
+    }
+
+    /// Value, limit and samples, when there are enough and the limit is crossed.
+    #[must_use]
+    pub fn crossed(&self, plan: &Plan, slices: &Slices, line: &Timeline, attribution: &Attribution) -> Option<(f64, f64, u64)> {
+        let found @ (value, limit, samples) = self.measure(plan, slices, line, attribution)?;
+        let within = if self.guard.limit.min { value >= limit } else { value <= limit };
+        (samples >= self.guard.min_samples.max(1) && !within).then_some(found)
     }
 
     fn measure(&self, plan: &Plan, slices: &Slices, line: &Timeline, attribution: &Attribution) -> Option<(f64, f64, u64)> {
@@ -98,7 +101,10 @@ impl GuardState {
                 }
                 // Histograms are most of the work, ten times a second: only guards over latencies need them.
                 let sum = recent.entry(key.clone()).or_default();
-                if self.latency() { sum.merge(cell) } else { sum.merge(&counts(cell)) }
+                count(sum, cell);
+                if self.latency() {
+                    sum.latency.merge(&cell.latency);
+                }
             }
         }
         let recent = attribution.harm_view(&recent, &timeout);
@@ -140,7 +146,7 @@ impl GuardState {
             }
             tally.total += n;
             if latency {
-                *tally.hist.buckets.entry(bucket(oldest.0)).or_default() += n;
+                tally.hist.buckets.add(bucket(oldest.0), *n);
             } else if matches!(self.guard.indicator, Indicator::ErrorRate | Indicator::TimeoutRate)
                 || self.budget.is_some() && !self.spec.min
             {
@@ -148,12 +154,6 @@ impl GuardState {
             }
         }
     }
-}
-
-/// A cell's counts without its histograms.
-fn counts(cell: &Cell) -> Cell {
-    let (failed, status) = (cell.failed.clone(), cell.status.clone());
-    Cell { due: cell.due, ok: cell.ok, failed, retries: cell.retries, status, bytes: cell.bytes, empty: cell.empty, ..Cell::default() }
 }
 
 fn fixed(guard: &Guard) -> Option<f64> {

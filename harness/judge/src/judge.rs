@@ -3,6 +3,7 @@
 
 use crate::attribution::Attribution;
 use crate::evidence::StratumKey;
+use crate::generator::Generator;
 use crate::guards::GuardState;
 use crate::restore::{Recovery, Restore};
 use crate::slices::Slices;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 pub struct Judge {
     pub(crate) plan: Arc<Plan>,
     pub(crate) slices: Slices,
+    pub(crate) generator: Generator,
     pub(crate) line: Timeline,
     pub(crate) attribution: Attribution,
     pub(crate) tracks: Vec<Track>,
@@ -45,6 +47,7 @@ impl Judge {
         };
         Judge {
             slices: Slices::new(&plan),
+            generator: Generator::default(),
             line: Timeline::default(),
             attribution: Attribution::default(),
             tracks: plan.objectives.iter().map(|o| Track::new(&plan, o, rivals)).collect(),
@@ -64,6 +67,7 @@ impl Judge {
     }
 
     fn snapshot(&mut self, snapshot: &shakedown_core::Snapshot) {
+        self.generator.push(snapshot, |slice| self.slices.start(slice));
         self.slices.push(snapshot);
         for answer in [&snapshot.first_answer, &snapshot.last_answer] {
             if let Some(at) = answer.get(&Arm::Canary) {
@@ -78,16 +82,24 @@ impl Judge {
 
     fn advance(&mut self) {
         self.check_preflight();
+        let mut closed = false;
         while let Some(unit) = self.slices.next_closed() {
             self.close(unit);
+            closed = true;
+        }
+        if closed {
+            let line = &self.line;
+            self.slices.forget(|from, to| line.counts_for_a_way_back(from, to));
         }
         let names = self.plan.rollout.as_ref().map(|r| r.rollback.restored_when.as_slice()).unwrap_or_default();
         let tracks: Vec<&Track> = self.tracks.iter().filter(|t| names.contains(&t.objective.name)).collect();
         self.restore.advance(&self.slices, &self.line, &tracks);
     }
 
-    fn close(&mut self, unit: u32) {
+    fn close(&mut self, unit: (u32, u32)) {
         let range = self.slices.unit_range(unit);
+        let last = u64::try_from(range.1.0).unwrap_or(0).saturating_sub(1) / crate::slices::UNIT.0;
+        self.generator.close(u32::try_from(last).unwrap_or(u32::MAX));
         let cells = self.slices.unit_cells(unit);
         let stage = self.line.stage_of(range.0, range.1);
         let baseline = windows::holds(&self.plan, &self.line, &WindowRef::Baseline, range.0, range.1);
@@ -105,6 +117,7 @@ impl Judge {
         if ok + failed > 0 && (key.is_some() || baseline || self.plan.rollout.is_none()) {
             let series = self.errors.entry(key.unwrap_or(crate::evidence::SINGLE)).or_default();
             series.push(failed as f64 / (ok + failed) as f64);
+            coarsen(series, |a, b| (a + b) / 2.0);
         }
         let plan = Arc::clone(&self.plan);
         let views = self.attribution.views(cells, baseline, &|s| plan.streams[usize::from(s)].timeout);
@@ -155,6 +168,7 @@ impl Judge {
             Check { objective: name.clone(), ok, why }
         };
         self.preflight = Some(plan.preflight.iter().map(check).collect());
+        self.slices.baseline_seen();
     }
 }
 
@@ -178,6 +192,12 @@ impl Assessor for Judge {
         }
     }
 
+    fn alarmed(&self, held: &shakedown_core::Snapshot) -> bool {
+        let Some(over) = self.plan.guards.iter().map(|g| g.over).max() else { return false };
+        let slices = self.slices.with(held, over);
+        self.guards.iter().any(|g| g.crossed(&self.plan, &slices, &self.line, &self.attribution).is_some())
+    }
+
     fn assess(&mut self) -> Assessment {
         let reverted = |r: &&Recovery| self.line.faults.get(&r.fault).is_some_and(|f| f.reverted.is_some());
         Assessment {
@@ -192,6 +212,16 @@ impl Assessor for Judge {
 
     fn decide(&mut self) -> Decision {
         decide::decide(self)
+    }
+}
+
+/// Most entries a series over units keeps.
+pub(crate) const LONGEST_SERIES: usize = 2048;
+
+/// Puts neighbours together once a series is full, so that a run of days keeps no more than one of an hour.
+pub(crate) fn coarsen<T: Copy>(series: &mut Vec<T>, both: impl Fn(T, T) -> T) {
+    if series.len() >= LONGEST_SERIES {
+        *series = series.chunks(2).map(|two| two.get(1).map_or(two[0], |second| both(two[0], *second))).collect();
     }
 }
 

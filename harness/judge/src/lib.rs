@@ -10,6 +10,7 @@ pub mod attribution;
 pub mod decide;
 pub mod evidence;
 pub mod gate;
+mod generator;
 pub mod guards;
 mod headline;
 pub mod indicators;

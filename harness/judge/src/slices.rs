@@ -62,11 +62,16 @@ pub struct Slices {
     lookback: Span,
     kept: BTreeMap<u32, Cells>,
     light: BTreeMap<u32, Light>,
+    /// How many slices a folded one stands for.
+    widths: BTreeMap<u32, u32>,
+    /// The baseline is still to be looked at.
+    baseline: Span,
     /// Everything up to here is known.
     pub as_of: Offset,
     /// No more will come.
     pub finished: bool,
-    next_unit: u32,
+    /// First slice that has not closed.
+    next: u32,
     last_slice: Option<u32>,
     /// Totals so far.
     pub totals: Totals,
@@ -82,12 +87,14 @@ impl Slices {
             length,
             per_unit: u32::try_from((UNIT.0 / length).max(1)).unwrap_or(1),
             delay: close_delay(plan),
-            lookback: LEAST_LOOKBACK.max(over.plus(UNIT)).plus(plan.first_stage()),
+            lookback: LEAST_LOOKBACK.max(over.plus(UNIT)),
+            baseline: if plan.preflight.is_empty() { Span::ZERO } else { plan.first_stage() },
+            widths: BTreeMap::new(),
             kept: BTreeMap::new(),
             light: BTreeMap::new(),
             as_of: Offset(i64::MIN),
             finished: false,
-            next_unit: 0,
+            next: 0,
             last_slice: None,
             totals: Totals::default(),
         }
@@ -102,18 +109,34 @@ impl Slices {
             self.totals.dropped += totals.dropped;
         }
         self.totals.cut += snapshot.cut;
-        let first_open = self.next_unit * self.per_unit;
         for (key, cell) in &snapshot.cells {
-            let slice = key.slice.max(first_open);
-            if key.slice < first_open {
+            let slice = key.slice.max(self.next);
+            if key.slice < self.next {
                 self.totals.late += cell.done();
+            } else if snapshot.folded > self.per_unit {
+                self.widths.insert(slice, snapshot.folded);
             }
+            self.last_slice = self.last_slice.max(Some(slice + snapshot.folded.saturating_sub(1)));
             self.add(slice, key, cell);
         }
     }
 
+    /// These slices with counts that have not been handed over: only what the last `back` needs.
+    #[must_use]
+    pub fn with(&self, held: &Snapshot, back: Span) -> Slices {
+        let from = self.slice_of(self.as_of.max(held.as_of).minus(back));
+        let mut seen = Slices {
+            kept: self.kept.range(from..).map(|(slice, cells)| (*slice, cells.clone())).collect(),
+            light: BTreeMap::new(),
+            widths: BTreeMap::new(),
+            totals: Totals::default(),
+            ..*self
+        };
+        seen.push(held);
+        seen
+    }
+
     fn add(&mut self, slice: u32, key: &CellKey, cell: &Cell) {
-        self.last_slice = self.last_slice.max(Some(slice));
         self.totals.clipped += cell.latency.clipped;
         if key.arm == Arm::All && key.dim == Dim::Whole {
             let light = self.light.entry(slice).or_default();
@@ -126,40 +149,52 @@ impl Slices {
             self.totals.lag.merge(&cell.lag);
         }
         // What the judge never reads is not kept: it is most of the memory.
-        let kept = Cell {
-            dispatch: Sparse::default(),
-            service: Sparse::default(),
-            lag: Sparse::default(),
-            connect: Sparse::default(),
-            ..cell.clone()
-        };
-        self.kept.entry(slice).or_default().entry((key.stream, key.arm, key.dim.clone())).or_default().merge(&kept);
+        let kept = self.kept.entry(slice).or_default().entry((key.stream, key.arm, key.dim.clone())).or_default();
+        count(kept, cell);
+        kept.latency.merge(&cell.latency);
     }
 
-    /// The next unit that has closed, once each, in order; drops what nobody looks back at.
-    pub fn next_closed(&mut self) -> Option<u32> {
-        let unit = self.next_unit;
-        let end = self.unit_range(unit).1;
-        let more = self.last_slice.is_some_and(|last| unit <= last / self.per_unit);
+    /// The next unit that has closed, once each, in order: its first slice and the one after its last. A unit is a second,
+    /// or as long as the slices that were folded into one.
+    pub fn next_closed(&mut self) -> Option<(u32, u32)> {
+        let unit = (self.next, self.next + self.widths.get(&self.next).copied().unwrap_or(self.per_unit));
+        let end = self.start(unit.1);
+        let more = self.last_slice.is_some_and(|last| unit.0 <= last);
         if !(self.as_of >= end.plus(self.delay) || self.finished && more) {
             return None;
         }
-        self.next_unit += 1;
-        let oldest = self.slice_of(self.unit_range(unit).0.minus(self.lookback));
-        self.kept = self.kept.split_off(&oldest);
+        self.next = unit.1;
         Some(unit)
+    }
+
+    /// Forgets what nobody looks back at; `keep` says of which times the requests are still counted.
+    pub fn forget(&mut self, keep: impl Fn(Offset, Offset) -> bool) {
+        let first = self.slice_of(self.start(self.next).minus(self.lookback).minus(self.baseline));
+        if self.light.first_key_value().is_none_or(|(slice, _)| *slice >= first) {
+            return;
+        }
+        self.kept = self.kept.split_off(&first);
+        self.widths = self.widths.split_off(&first);
+        let (begin, length) = (|slice: u32| i64::try_from(u64::from(slice) * self.length).unwrap_or(i64::MAX), self.length);
+        let end = |slice: u32| begin(slice).saturating_add(i64::try_from(length).unwrap_or(i64::MAX));
+        self.light.retain(|slice, _| *slice >= first || keep(Offset(begin(*slice)), Offset(end(*slice))));
+    }
+
+    /// The baseline has been looked at: it need not be kept for that any more.
+    pub fn baseline_seen(&mut self) {
+        self.baseline = Span::ZERO;
     }
 
     /// Begin and end of a unit.
     #[must_use]
-    pub fn unit_range(&self, unit: u32) -> (Offset, Offset) {
-        (self.start(unit * self.per_unit), self.start((unit + 1) * self.per_unit))
+    pub fn unit_range(&self, unit: (u32, u32)) -> (Offset, Offset) {
+        (self.start(unit.0), self.start(unit.1))
     }
 
     /// All counts of a unit.
     #[must_use]
-    pub fn unit_cells(&self, unit: u32) -> Cells {
-        self.cells(unit * self.per_unit, (unit + 1) * self.per_unit)
+    pub fn unit_cells(&self, unit: (u32, u32)) -> Cells {
+        self.cells(unit.0, unit.1)
     }
 
     /// All counts of the slices from `from` up to, not including, `to`.
@@ -240,6 +275,21 @@ impl Light {
     }
 }
 
+/// Adds a cell's counts without its histograms.
+pub fn count(sum: &mut Cell, cell: &Cell) {
+    sum.due += cell.due;
+    sum.ok += cell.ok;
+    sum.retries += cell.retries;
+    sum.bytes += cell.bytes;
+    sum.empty += cell.empty;
+    for (kind, n) in &cell.failed {
+        *sum.failed.entry(*kind).or_default() += n;
+    }
+    for (status, n) in &cell.status {
+        *sum.status.entry(*status).or_default() += n;
+    }
+}
+
 /// A slice closes when its last request can have been answered: the longest timeout, and the longest wait before a retry.
 fn close_delay(plan: &Plan) -> Span {
     let of = |s: &shakedown_core::plan::Stream| {
@@ -269,15 +319,15 @@ mod tests {
         (0..10).for_each(|i| slices.push(&due(i, 5, 5, i64::from(i) * 100 + 100)));
         assert_eq!(slices.next_closed(), None, "the timeout is a second");
         slices.push(&due(10, 5, 0, 2_020));
-        assert_eq!(slices.next_closed(), Some(0));
-        assert_eq!(slices.unit_cells(0)[&(0, Arm::All, Dim::Whole)].ok, 50);
+        assert_eq!(slices.next_closed(), Some((0, 10)));
+        assert_eq!(slices.unit_cells((0, 10))[&(0, Arm::All, Dim::Whole)].ok, 50);
         assert!(!slices.settled(10), "five are open");
         assert_eq!(slices.between(Offset(0), Offset(1_000_000_000)), (55, 5));
         slices.push(&due(3, 0, 1, 2_100));
         assert_eq!(slices.totals.late, 1);
         assert_eq!(slices.next_closed(), None);
         slices.finished = true;
-        assert_eq!(slices.next_closed(), Some(1));
+        assert_eq!(slices.next_closed(), Some((10, 20)));
         assert_eq!(slices.next_closed(), None);
     }
 }

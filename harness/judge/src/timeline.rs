@@ -260,6 +260,12 @@ impl Timeline {
         })
     }
 
+    /// Requests of this time are counted for a way back: from its command until it ended.
+    #[must_use]
+    pub fn counts_for_a_way_back(&self, from: Offset, to: Offset) -> bool {
+        self.backs.iter().any(|b| b.commanded <= to && b.ended.is_none_or(|ended| from <= ended))
+    }
+
     /// A real (not rehearsed) way back began, or the run was halted: from when on.
     #[must_use]
     pub fn turned_back(&self) -> Option<Offset> {

@@ -39,8 +39,10 @@ pub struct Track {
 /// Burn rates over long and short windows.
 #[derive(Debug)]
 pub struct Burn {
-    windows: Vec<(usize, usize, f64)>,
-    units: VecDeque<(u64, u64)>,
+    /// Long and short in seconds, most.
+    windows: Vec<(u64, u64, f64)>,
+    /// Sums up to each unit: seconds, bad, all.
+    sums: VecDeque<(u64, u64, u64)>,
     /// Highest burn in both windows, against its factor.
     pub worst: Option<(f64, f64)>,
 }
@@ -70,9 +72,9 @@ impl Track {
         let spec = Spec::of(looks, rivals);
         let burn = match &o.indicator {
             Indicator::BurnRate { windows, .. } => {
-                let units = |s: &shakedown_core::Span| usize::try_from(s.0.div_ceil(UNIT.0)).unwrap_or(usize::MAX).max(1);
+                let units = |s: &shakedown_core::Span| s.0.div_ceil(UNIT.0).max(1);
                 let windows = windows.iter().map(|(l, s, f)| (units(l), units(s), *f as f64 / 1000.0)).collect();
-                Some(Burn { windows, units: VecDeque::new(), worst: None })
+                Some(Burn { windows, sums: VecDeque::from([(0, 0, 0)]), worst: None })
             }
             _ => None,
         };
@@ -104,6 +106,7 @@ impl Track {
     /// Takes a closed unit in.
     pub fn close(&mut self, plan: &Plan, line: &Timeline, unit: &Closed<'_>) {
         let (from, to) = unit.range;
+        let seconds = (to.since(from).0 / UNIT.0).max(1);
         let window = &self.objective.window;
         let admits = |s: u16| windows::counts_warmup(window) || windows::warm(line, &plan.streams[usize::from(s)], from);
         if unit.baseline {
@@ -125,7 +128,7 @@ impl Track {
         let control = self.selector.tally(&unit.views.harm, Arm::Control, &admits);
         if let Some(burn) = &mut self.burn {
             let t = harm.get("").cloned().unwrap_or_default();
-            burn.push((crate::limits::adverse(&self.spec, &t), t.total), self.spec.allowed().unwrap_or(0.0));
+            burn.push(seconds, (crate::limits::adverse(&self.spec, &t), t.total), self.spec.allowed().unwrap_or(0.0));
         }
         let every = self.objective.every.map(|e| e.0.div_ceil(UNIT.0));
         let cold = self.objective.indicator == Indicator::ColdStart;
@@ -135,7 +138,7 @@ impl Track {
                 continue;
             }
             let mut harm = harm.get(&group).cloned().unwrap_or_default();
-            (pass.seconds, harm.seconds) = (1, 1);
+            (pass.seconds, harm.seconds) = (seconds, seconds);
             let of_control = if self.arm == Arm::Canary { control.get(&group).cloned().unwrap_or_default() } else { Tally::default() };
             let none = Tally::default();
             let baseline = self.baseline.get(&group).unwrap_or(&none);
@@ -195,19 +198,23 @@ impl Track {
 }
 
 impl Burn {
-    fn push(&mut self, unit: (u64, u64), allowed: f64) {
+    fn push(&mut self, seconds: u64, unit: (u64, u64), allowed: f64) {
         let longest = self.windows.iter().map(|w| w.0).max().unwrap_or(1);
-        self.units.push_back(unit);
-        if self.units.len() > longest {
-            self.units.pop_front();
+        let last = self.sums.back().copied().unwrap_or_default();
+        let now = (last.0 + seconds, last.1 + unit.0, last.2 + unit.1);
+        self.sums.push_back(now);
+        // The newest sum that is a whole long window back is the oldest needed.
+        while self.sums.get(1).is_some_and(|s| now.0 - s.0 >= longest) {
+            self.sums.pop_front();
         }
-        let burn = |n: usize| {
-            let recent = self.units.iter().rev().take(n);
-            let (bad, all) = recent.fold((0, 0), |a, u| (a.0 + u.0, a.1 + u.1));
+        let burn = |length: u64| {
+            let whole = self.sums.partition_point(|s| now.0 - s.0 >= length).saturating_sub(1);
+            let then = self.sums[whole];
+            let (bad, all) = (now.1 - then.1, now.2 - then.2);
             if all == 0 || allowed <= 0.0 { 0.0 } else { bad as f64 / all as f64 / allowed }
         };
         for (long, short, factor) in &self.windows {
-            if self.units.len() >= *long {
+            if now.0 - self.sums[0].0 >= *long {
                 let both = burn(*long).min(burn(*short));
                 if self.worst.is_none_or(|w| both / factor > w.0 / w.1) {
                     self.worst = Some((both, *factor));

@@ -1,10 +1,11 @@
 //! Can the evidence be trusted, and is there any? Checked before any objective is believed. Must not look at limits,
 //! except to know how late a generator may be.
 
+use crate::generator;
 use crate::judge::Judge;
 use crate::stats::{blocks, sample_ratio};
 use crate::words;
-use shakedown_core::decision::{FaultResult, Reason, Validity};
+use shakedown_core::decision::{FaultResult, GeneratorCheck, Reason, SecondsCheck, Validity};
 use shakedown_core::event::StageEnd;
 use shakedown_core::plan::{Indicator, LimitValue, Reference};
 
@@ -14,6 +15,18 @@ const LEAST_ACHIEVED: f64 = 0.99;
 const MOST_UNIDENTIFIED: f64 = 0.01;
 /// Most of the requests that may be reported after their slice closed.
 const MOST_LATE: f64 = 0.01;
+/// Most bad seconds: three, or one in a hundred where that is more. A second is bad when over 5 % of its requests were
+/// taken up more than 50 ms late. A few a run happen on any shared machine and move no verdict: their lateness is in the
+/// intended latency, where it can only make things look worse. With more of them the run says how the machine was, not
+/// the target.
+const MOST_BAD: u64 = 3;
+const MOST_BAD_SHARE: f64 = 0.01;
+/// Requests that wait for a connection in a second or two say that the target stalled, and their wait belongs to its
+/// latency. Where they do in more than half of all seconds, the stream has too few connections for its rate.
+const MOST_CROWDED: f64 = 0.5;
+const MOST_WAITED: f64 = 0.01;
+/// Ranges of bad seconds named in a reason.
+const TOLD_RANGES: usize = 5;
 /// Latest the generator may be (p99), ns, and as a share of the smallest latency limit.
 const MOST_LAG: f64 = 50e6;
 const LAG_SHARE: f64 = 0.1;
@@ -55,6 +68,7 @@ pub fn numbers(judge: &Judge) -> Validity {
         autocorrelation: phi,
         block: paired.unwrap_or(own).max(1),
         cut: t.cut,
+        generator: judge.generator.record(),
     }
 }
 
@@ -75,6 +89,7 @@ pub fn doubts(judge: &Judge) -> Vec<Reason> {
     if lag > most {
         add("generator-late", format!("the generator was {} late at p99 (at most {} allowed)", words::time(lag), words::time(most)));
     }
+    own(&judge.generator.record(), t.sent, &mut add);
     if t.dropped > 0 {
         add("in-flight-limit", format!("{} arrivals were dropped at the in-flight limit (none allowed)", words::count(t.dropped)));
     }
@@ -95,6 +110,63 @@ pub fn doubts(judge: &Judge) -> Vec<Reason> {
         arms(judge, &mut add);
     }
     out
+}
+
+/// What the generator says against itself.
+fn own(g: &GeneratorCheck, sent: u64, add: &mut dyn FnMut(&str, String)) {
+    let s = &g.seconds;
+    let allowed = MOST_BAD.max((MOST_BAD_SHARE * s.seen as f64) as u64);
+    if s.bad > allowed {
+        let text = format!(
+            "in {} of {} seconds over 5 % of the requests were taken up more than {} late (at most {} such seconds allowed): {}",
+            words::count(s.bad),
+            words::count(s.seen),
+            words::time(generator::IN_TIME as f64),
+            words::count(allowed),
+            bad_seconds(s)
+        );
+        add("generator-behind", text);
+    }
+    if g.no_descriptor > 0 {
+        let (failed, most) = (words::count(g.no_descriptor), words::count(g.descriptors_max));
+        add(
+            "no-descriptors",
+            format!("{failed} connects failed for want of a descriptor, of which the process may have {most} (none allowed)"),
+        );
+    }
+    if g.no_port > 0 {
+        add("no-ports", format!("{} connects failed for want of a local port (none allowed)", words::count(g.no_port)));
+    }
+    let often = s.crowded as f64 > MOST_CROWDED * s.seen as f64;
+    if often && g.waited as f64 > MOST_WAITED * sent.max(1) as f64 {
+        let text = format!(
+            "{} of {} requests waited for a connection, in {} of {} seconds: latency measures the generator's own queue (in at most half of them allowed)",
+            words::count(g.waited),
+            words::count(sent),
+            words::count(s.crowded),
+            words::count(s.seen)
+        );
+        add("connection-limit", text);
+    }
+}
+
+/// Which seconds, and why: `12–14 s and 20 s (the workers waited for a processor)`.
+fn bad_seconds(s: &SecondsCheck) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for range in s.ranges.iter().take(TOLD_RANGES) {
+        let place = if range.to - range.from == 1 { range.from.to_string() } else { format!("{}–{}", range.from, range.to - 1) };
+        let cause = match range.cause.as_str() {
+            "run-queue" => " (the workers waited for a processor)",
+            "steal" => " (the machine's host took the processor)",
+            _ => "",
+        };
+        parts.push(format!("{place} s{cause}"));
+    }
+    let told: u64 = s.ranges.iter().take(TOLD_RANGES).map(|r| r.to - r.from).sum();
+    if s.bad > told {
+        parts.push(format!("{} more", words::count(s.bad - told)));
+    }
+    parts.join(", ")
 }
 
 fn arms(judge: &Judge, add: &mut dyn FnMut(&str, String)) {
@@ -201,4 +273,36 @@ pub fn faults(judge: &Judge) -> Vec<FaultResult> {
         }
     };
     judge.plan.faults.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(check: &GeneratorCheck, sent: u64) -> Vec<String> {
+        let mut said = Vec::new();
+        own(check, sent, &mut |code, _| said.push(code.to_owned()));
+        said
+    }
+
+    #[test]
+    fn bad_seconds_are_allowed_three_or_one_in_a_hundred() {
+        let check =
+            |seen, bad| GeneratorCheck { seconds: SecondsCheck { seen, bad, ..SecondsCheck::default() }, ..GeneratorCheck::default() };
+        for (seen, bad, doubt) in [(30, 3, false), (30, 4, true), (1000, 10, false), (1000, 11, true)] {
+            assert_eq!(!codes(&check(seen, bad), 1).is_empty(), doubt, "{bad} of {seen}");
+        }
+    }
+
+    #[test]
+    fn waiting_for_connections_is_a_doubt_when_it_never_stops() {
+        let check = |crowded, waited| GeneratorCheck {
+            waited,
+            seconds: SecondsCheck { seen: 100, crowded, ..SecondsCheck::default() },
+            ..GeneratorCheck::default()
+        };
+        assert!(codes(&check(20, 100_000), 100_000).is_empty(), "a target that stalls now and then");
+        assert!(codes(&check(90, 1_000), 100_000).is_empty(), "one in a hundred");
+        assert_eq!(codes(&check(51, 1_001), 100_000), ["connection-limit"]);
+    }
 }

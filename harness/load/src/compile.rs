@@ -9,7 +9,7 @@ use crate::replay::Log;
 use crate::seeds::Seed;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, Method};
-use shakedown_core::plan::{self, Escape, Indicator, Model, Plan, RequestPlan};
+use shakedown_core::plan::{self, Escape, Exchange, Indicator, Model, Plan, RequestPlan, Until};
 use shakedown_core::template::Template;
 use shakedown_core::{Dim, Fail, Secrets, Span};
 
@@ -41,8 +41,6 @@ pub struct Journey {
     pub name: String,
     /// Steps in order.
     pub steps: Vec<Step>,
-    /// How many captured values it keeps.
-    pub slots: usize,
     /// Its own dimension, when someone asks.
     pub dim: Option<Dim>,
     upto: u64,
@@ -70,6 +68,8 @@ pub struct Request {
     pub headers: Vec<(HeaderName, Text)>,
     /// Body and how values are escaped in it.
     pub body: Option<(Text, Escape)>,
+    /// What is exchanged.
+    pub talk: Talk,
     /// What counts as success.
     pub checks: Checks,
     /// What later steps need.
@@ -78,6 +78,28 @@ pub struct Request {
     pub keep: bool,
     /// Its own dimension, when someone asks.
     pub dim: Option<Dim>,
+}
+
+/// What is exchanged in a step, with its own templates.
+#[derive(Debug)]
+pub enum Talk {
+    /// HTTP.
+    Http,
+    /// gRPC.
+    Grpc,
+    /// A WebSocket.
+    WebSocket {
+        /// Sent in order.
+        send: Vec<Text>,
+        /// How many messages are awaited.
+        receive: u32,
+        /// Kept open for this long afterwards.
+        hold: Span,
+    },
+    /// Bytes over a connection, and where the answer ends.
+    Tcp(Until),
+    /// One datagram for one.
+    Udp,
 }
 
 /// An objective that is judged by the value of a response header.
@@ -114,6 +136,14 @@ impl Stream {
         let total = self.journeys.last().map_or(0, |j| j.upto);
         let roll = self.seed.and("journey").at(k).below(total);
         self.journeys.partition_point(|j| j.upto <= roll).min(self.journeys.len().saturating_sub(1))
+    }
+}
+
+impl Stream {
+    /// Every request of every journey.
+    pub fn requests(&self) -> impl Iterator<Item = &Request> {
+        let steps = self.journeys.iter().flat_map(|j| &j.steps);
+        steps.filter_map(|s| if let Step::Request(r) = s { Some(&**r) } else { None })
     }
 }
 
@@ -200,7 +230,7 @@ fn journey(
         return Err(Fail::new(format!("stream `{}`, journey `{}` has no request", s.name, j.name)));
     }
     let dim = wants_journey(plan, &s.name, &j.name).then(|| Dim::Journey(j.name.clone()));
-    Ok(Journey { name: j.name.clone(), steps, slots: captures.len(), dim, upto })
+    Ok(Journey { name: j.name.clone(), steps, dim, upto })
 }
 
 fn request(r: &RequestPlan, scope: &Scope<'_>) -> Result<Request, Fail> {
@@ -213,9 +243,23 @@ fn request(r: &RequestPlan, scope: &Scope<'_>) -> Result<Request, Fail> {
         }
         body = Some((Text::compile(&b.text, scope)?, b.escape));
     }
-    let checks = Checks::compile(&r.expect, scope.place)?;
+    let checks = Checks::compile(&r.expect, &r.exchange, scope.place)?;
     let path = Text::compile(&r.path, scope)?;
-    Ok(Request { name: r.name.clone(), method, path, headers, body, checks, takers: Vec::new(), keep: false, dim: None })
+    let talk = talk(&r.exchange, scope)?;
+    Ok(Request { name: r.name.clone(), method, path, headers, body, talk, checks, takers: Vec::new(), keep: false, dim: None })
+}
+
+fn talk(exchange: &Exchange, scope: &Scope<'_>) -> Result<Talk, Fail> {
+    Ok(match exchange {
+        Exchange::Http => Talk::Http,
+        Exchange::Grpc => Talk::Grpc,
+        Exchange::WebSocket { send, receive, hold } => {
+            let send = send.iter().map(|t| Text::compile(t, scope)).collect::<Result<_, Fail>>()?;
+            Talk::WebSocket { send, receive: *receive, hold: *hold }
+        }
+        Exchange::Tcp { until } => Talk::Tcp(until.clone()),
+        Exchange::Udp => Talk::Udp,
+    })
 }
 
 fn of_journey(indicator: &Indicator) -> bool {

@@ -5,7 +5,7 @@ use http::HeaderName;
 use serde_json::Value;
 use serde_json_path::JsonPath;
 use shakedown_core::Fail;
-use shakedown_core::plan::{Capture, CaptureFrom, Expect};
+use shakedown_core::plan::{Capture, CaptureFrom, Exchange, Expect};
 use shakedown_core::snapshot::Failure;
 
 /// What an answer must be like.
@@ -16,6 +16,8 @@ pub struct Checks {
     headers: Vec<(HeaderName, String)>,
     contains: Option<Vec<u8>>,
     text: String,
+    messages: Option<(u32, u32)>,
+    any_status: bool,
 }
 
 /// Where a captured value comes from.
@@ -54,12 +56,19 @@ impl Checks {
     ///
     /// # Errors
     /// Names the place and what cannot be compiled.
-    pub fn compile(expect: &Expect, place: &str) -> Result<Checks, Fail> {
-        let status = if expect.status.is_empty() { vec![(200, 399)] } else { expect.status.clone() };
+    pub fn compile(expect: &Expect, exchange: &Exchange, place: &str) -> Result<Checks, Fail> {
+        let usual = match exchange {
+            Exchange::Http => vec![(200, 399)],
+            Exchange::Grpc => vec![(0, 0)],
+            Exchange::WebSocket { .. } => vec![(101, 101)],
+            Exchange::Tcp { .. } | Exchange::Udp => Vec::new(),
+        };
+        let status = if expect.status.is_empty() { usual } else { expect.status.clone() };
         let json = expect.json.iter().map(|(p, v)| Ok((p.clone(), json_path(p, place)?, v.clone()))).collect::<Result<_, Fail>>()?;
         let headers = expect.headers.iter().map(|(n, v)| Ok((header_name(n, place)?, v.clone()))).collect::<Result<_, Fail>>()?;
         let text = expect.body_contains.clone().unwrap_or_default();
-        Ok(Checks { status, json, headers, contains: expect.body_contains.as_ref().map(|t| t.clone().into_bytes()), text })
+        let (any_status, contains) = (status.is_empty(), expect.body_contains.as_ref().map(|t| t.clone().into_bytes()));
+        Ok(Checks { status, json, headers, contains, text, messages: expect.messages, any_status })
     }
 
     /// Checks of the status alone.
@@ -78,20 +87,25 @@ impl Checks {
     ///
     /// # Errors
     /// The kind of failure and which expectation was not met, in words.
-    pub fn check(&self, answer: &Answer) -> Result<(), (Failure, String)> {
-        let code = answer.status.as_u16();
-        if !self.status.iter().any(|(low, high)| (*low..=*high).contains(&code)) {
+    pub fn check(&self, answer: &Answer<'_>) -> Result<(), (Failure, String)> {
+        let code = answer.status.unwrap_or(0);
+        if !self.any_status && !self.status.iter().any(|(low, high)| (*low..=*high).contains(&code)) {
             return Err((Failure::Status, format!("status {code}; expected {}", ranges(&self.status))));
         }
         let unmet = |why: String| Err((Failure::Expectation, why));
         for (name, wanted) in &self.headers {
-            let found: Vec<_> = answer.headers.get_all(name).iter().map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned()).collect();
-            if !found.iter().any(|v| v == wanted) {
+            if !answer.headers(name).any(|v| v == wanted.as_bytes()) {
+                let found: Vec<_> = answer.headers(name).map(String::from_utf8_lossy).collect();
                 return unmet(format!("header {name} is `{}`; expected `{wanted}`", found.join(", ")));
             }
         }
+        if let Some((least, most)) = self.messages
+            && !(least..=most).contains(&answer.messages)
+        {
+            return unmet(format!("{} messages came; expected {least} to {most}", answer.messages));
+        }
         if let Some(needle) = &self.contains {
-            let body = answer.bytes();
+            let body = answer.text().map_err(|why| (Failure::Expectation, why.to_owned()))?;
             if !needle.is_empty() && !body.windows(needle.len()).any(|w| w == needle) {
                 return unmet(format!("the body does not contain `{}`", self.text));
             }
@@ -131,7 +145,7 @@ impl Taker {
     ///
     /// # Errors
     /// Says what is not in the answer.
-    pub fn take(&self, answer: &Answer) -> Result<String, String> {
+    pub fn take(&self, answer: &Answer<'_>) -> Result<String, String> {
         match &self.from {
             Source::Json(path, compiled) => match answer.json().and_then(|body| compiled.query(body).first()) {
                 Some(Value::String(text)) => Ok(text.clone()),
@@ -139,7 +153,7 @@ impl Taker {
                 Some(other) => Ok(other.to_string()),
             },
             Source::Header(name) => {
-                let value = answer.headers.get(name).and_then(|v| v.to_str().ok());
+                let value = answer.header(name).and_then(|v| std::str::from_utf8(v).ok());
                 value.map(str::to_owned).ok_or_else(|| format!("capture `{}`: the answer has no header {name}", self.name))
             }
         }
@@ -162,20 +176,16 @@ fn ranges(list: &[(u16, u16)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, StatusCode};
+    use crate::answer::Head;
     use serde_json::json;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-release", "v2".parse().unwrap());
-        let mut answer = Answer::new(StatusCode::from_u16(status).unwrap(), headers);
-        answer.length = body.len() as u64;
-        answer.body.push(bytes::Bytes::copy_from_slice(body.as_bytes()));
-        answer
+    fn answer(status: u16, body: &str) -> Answer<'_> {
+        let head = Head::Raw(b"HTTP/1.1 200 OK\r\nX-Release: v2\r\n\r\n");
+        Answer::new(Some(status), head, 0).with_body(body.as_bytes(), body.len() as u64)
     }
 
-    fn kind(expect: &Expect, a: &Answer) -> Option<Failure> {
-        Checks::compile(expect, "x").unwrap().check(a).err().map(|e| e.0)
+    fn kind(expect: &Expect, a: &Answer<'_>) -> Option<Failure> {
+        Checks::compile(expect, &Exchange::Http, "x").unwrap().check(a).err().map(|e| e.0)
     }
 
     #[test]
@@ -191,6 +201,23 @@ mod tests {
         assert_eq!(kind(&contains, &answer(200, "")), Some(Failure::Expectation));
         let header = Expect { headers: vec![("X-Release".into(), "v1".into())], ..Expect::default() };
         assert_eq!(kind(&header, &answer(200, "")), Some(Failure::Expectation));
+        let messages = Expect { messages: Some((2, 3)), ..Expect::default() };
+        let mut counted = answer(200, "");
+        counted.messages = 2;
+        assert_eq!(kind(&messages, &counted), None);
+        counted.messages = 4;
+        assert_eq!(kind(&messages, &counted), Some(Failure::Expectation));
+    }
+
+    #[test]
+    fn the_usual_status_is_the_protocols() {
+        let met = |exchange, status| {
+            let mut answer = answer(0, "");
+            answer.status = status;
+            Checks::compile(&Expect::default(), &exchange, "x").unwrap().check(&answer).is_ok()
+        };
+        assert!(met(Exchange::Grpc, Some(0)) && !met(Exchange::Grpc, Some(14)));
+        assert!(met(Exchange::Udp, None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use serde_json::Value;
 use serde_json_path::JsonPath;
 use shakedown_core::plan::{Identify, IdentifyBy};
 use shakedown_core::{Arm, Fail};
+use std::borrow::Cow;
 
 /// Compiled identification of one stream.
 #[derive(Debug)]
@@ -54,18 +55,18 @@ impl Identifier {
 
     /// Who gave the answer (also a cut one: its head may say it), or who was asked when nobody answered.
     #[must_use]
-    pub fn arm(&self, answer: Option<&Answer>, sent: &Jar) -> Arm {
+    pub fn arm(&self, answer: Option<&Answer<'_>>, sent: Option<&Jar>) -> Arm {
         let answer = match (&self.by, answer) {
             (By::Fixed(arm), _) => return *arm,
             (_, None) => return Arm::Unknown,
             (_, Some(answer)) => answer,
         };
         let said = match &self.by {
-            By::Header(name) => answer.headers.get(name).and_then(|v| v.to_str().ok()).map(str::to_owned),
-            By::Cookie(name) => cookies::set_by(&answer.headers, name).or_else(|| sent.get(name)).map(str::to_owned),
+            By::Header(name) => answer.header(name).and_then(|v| std::str::from_utf8(v).ok()).map(Cow::Borrowed),
+            By::Cookie(name) => cookies::set_by(answer, name).or_else(|| sent.and_then(|jar| jar.get(name))).map(Cow::Borrowed),
             By::Json(path) => answer.json().and_then(|body| path.query(body).first()).map(|v| match v {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
+                Value::String(text) => Cow::Borrowed(text.as_str()),
+                other => Cow::Owned(other.to_string()),
             }),
             By::Fixed(_) => None,
         };
@@ -106,7 +107,7 @@ pub fn glob(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, StatusCode};
+    use crate::answer::Head;
 
     #[test]
     fn globs_match() {
@@ -125,29 +126,24 @@ mod tests {
     #[test]
     fn arms_come_from_header_cookie_json_or_target() {
         let identify = |by| Identify { by, control: vec!["v1".into()], canary: vec!["v2*".into()] };
-        let arm = |by, a: Option<&Answer>, jar: &Jar| Identifier::compile(Some(&identify(by)), "edge").unwrap().arm(a, jar);
-        let mut headers = HeaderMap::new();
-        headers.insert("x-release", "v2.1".parse().unwrap());
-        headers.insert("set-cookie", "release=v1; Path=/".parse().unwrap());
-        let mut answer = Answer::new(StatusCode::OK, headers);
-        answer.body.push(bytes::Bytes::from_static(br#"{"by":"v2"}"#));
-        let a = Some(&answer);
-        let jar = Jar::default();
-        assert_eq!(arm(IdentifyBy::Header("x-release".into()), a, &jar), Arm::Canary);
-        assert_eq!(arm(IdentifyBy::Header("x-other".into()), a, &jar), Arm::Unknown);
-        assert_eq!(arm(IdentifyBy::Cookie("release".into()), a, &jar), Arm::Control);
-        assert_eq!(arm(IdentifyBy::Json("$.by".into()), a, &jar), Arm::Canary);
-        assert_eq!(arm(IdentifyBy::Header("x-release".into()), None, &jar), Arm::Unknown);
+        let arm = |by, a: Option<&Answer<'_>>, jar| Identifier::compile(Some(&identify(by)), "edge").unwrap().arm(a, jar);
+        let head = b"HTTP/1.1 200 OK\r\nx-release: v2.1\r\nset-cookie: release=v1; Path=/\r\n\r\n";
+        let answer = Answer::new(Some(200), Head::Raw(head), 0).with_body(br#"{"by":"v2"}"#, 11);
+        let (a, empty) = (Some(&answer), Jar::default());
+        let jar = Some(&empty);
+        assert_eq!(arm(IdentifyBy::Header("x-release".into()), a, jar), Arm::Canary);
+        assert_eq!(arm(IdentifyBy::Header("x-other".into()), a, jar), Arm::Unknown);
+        assert_eq!(arm(IdentifyBy::Cookie("release".into()), a, jar), Arm::Control);
+        assert_eq!(arm(IdentifyBy::Json("$.by".into()), a, jar), Arm::Canary);
+        assert_eq!(arm(IdentifyBy::Header("x-release".into()), None, jar), Arm::Unknown);
         let target = IdentifyBy::Target { control: "edge".into(), canary: "new".into() };
-        assert_eq!(arm(target, None, &jar), Arm::Control);
+        assert_eq!(arm(target, None, jar), Arm::Control);
     }
 
     #[test]
     fn an_answer_that_both_arms_could_give_is_unknown() {
         let both = Identify { by: IdentifyBy::Header("x-release".into()), control: vec!["v*".into()], canary: vec!["v2".into()] };
-        let mut headers = HeaderMap::new();
-        headers.insert("x-release", "v2".parse().unwrap());
-        let answer = Answer::new(StatusCode::OK, headers);
-        assert_eq!(Identifier::compile(Some(&both), "edge").unwrap().arm(Some(&answer), &Jar::default()), Arm::Unknown);
+        let answer = Answer::new(Some(200), Head::Raw(b"HTTP/1.1 200 OK\r\nx-release: v2\r\n\r\n"), 0);
+        assert_eq!(Identifier::compile(Some(&both), "edge").unwrap().arm(Some(&answer), None), Arm::Unknown);
     }
 }

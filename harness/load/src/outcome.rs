@@ -1,119 +1,117 @@
-//! How one attempt came out and how that is counted: attempts by arm, logical requests and journeys as `All`.
-//! Must not send.
+//! How one attempt came out and how that is counted: attempts by arm, logical requests and journeys as `All`. Must not
+//! send.
 
-use crate::record::DimId;
+use crate::answer::Answer;
+use crate::compile::Group;
+use crate::record::{Recorder, Rows};
+use crate::tally::Tally;
+use crate::trip::NEVER;
 use crate::world::World;
+use http::Method;
 use shakedown_core::snapshot::Failure;
-use shakedown_core::{Arm, Cell, Offset};
-use std::rc::Rc;
+use shakedown_core::{Arm, Offset};
 
-/// One attempt's outcome.
-#[derive(Clone, Debug)]
+/// Longest group value kept, bytes.
+const MAX_GROUP: usize = 100;
+/// Group of attempts that no answer names one for.
+const NO_GROUP: &str = "(none)";
+
+/// One attempt's outcome. Times are ns after the epoch.
+#[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// Who answered.
     pub arm: Arm,
-    /// Why it failed, and in words.
-    pub failure: Option<(Failure, String)>,
-    /// HTTP status, when a head came.
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// Status, when a head came.
     pub status: Option<u16>,
     /// Bytes of the answer.
     pub bytes: u64,
     /// Successful but empty, where an answer has a body.
     pub empty: bool,
     /// When it ended; a timeout ends at its timeout.
-    pub done: Offset,
+    pub done: i64,
     /// When the generator took it up.
-    pub dispatched: Offset,
+    pub dispatched: i64,
     /// When it was given to its connection.
-    pub sent: Option<Offset>,
+    pub sent: i64,
+    /// When its answer began.
+    pub first_byte: i64,
 }
 
 impl Outcome {
-    /// Counts into a cell; latencies count from `due`.
-    pub fn count(&self, cell: &mut Cell, due: Offset, whole: bool) {
-        match &self.failure {
-            None => cell.ok += 1,
-            Some((kind, _)) => *cell.failed.entry(*kind).or_default() += 1,
+    /// Counts it; latencies count from `due`. `whole`: a logical request, with its inner times.
+    #[inline]
+    pub fn count(&self, tally: &mut Tally, due: i64, whole: bool) {
+        match self.failure {
+            None => tally.ok(),
+            Some(kind) => tally.failed(kind),
         }
         if let Some(status) = self.status {
-            *cell.status.entry(status).or_default() += 1;
+            tally.status(status);
         }
-        cell.bytes += self.bytes;
-        cell.empty += u64::from(self.empty);
-        if self.failure.as_ref().is_none_or(|(kind, _)| *kind == Failure::Timeout) {
-            cell.latency.record(self.done.since(due).0);
+        if self.bytes > 0 {
+            tally.bytes(self.bytes);
+        }
+        if self.empty {
+            tally.empty();
+        }
+        if matches!(self.failure, None | Some(Failure::Timeout)) {
+            tally.latency(World::since(self.done, due));
             if whole {
-                cell.dispatch.record(self.done.since(self.dispatched).0);
-                if let Some(sent) = self.sent {
-                    cell.service.record(self.done.since(sent).0);
+                tally.dispatch(World::since(self.done, self.dispatched));
+                if self.sent != NEVER {
+                    tally.service(World::since(self.done, self.sent));
                 }
             }
         }
-    }
-}
-
-/// A logical request or a journey that is due and not settled yet. Left unsettled it counts as unanswered.
-pub struct Open {
-    world: Rc<World>,
-    stream: u16,
-    dims: Vec<DimId>,
-    slice: u32,
-    settled: bool,
-    idle: bool,
-}
-
-impl Open {
-    /// Counts it as due in the slice of `due`.
-    #[must_use]
-    pub fn new(world: &Rc<World>, stream: u16, dims: &[DimId], due: Offset) -> Open {
-        let slice = world.recorder.borrow().slice(due);
-        let open = Open { world: Rc::clone(world), stream, dims: dims.to_vec(), slice, settled: false, idle: false };
-        open.each(|c| c.due += 1);
-        open
-    }
-
-    /// Moves it to the slice of its newest attempt.
-    pub fn move_to(&mut self, due: Offset) {
-        let slice = self.world.recorder.borrow().slice(due);
-        if slice != self.slice {
-            self.each(|c| c.due -= 1);
-            self.slice = slice;
-            self.each(|c| c.due += 1);
+        if whole && self.first_byte != NEVER && self.sent != NEVER {
+            tally.first_byte(World::since(self.first_byte, self.sent));
         }
     }
 
-    /// Says that nothing of it is being asked just now (a journey that thinks): dropped then, it is taken back.
-    pub fn idle(&mut self, idle: bool) {
-        self.idle = idle;
-    }
-
-    /// Changes its cells without settling it.
-    pub fn each(&self, change: impl Fn(&mut Cell)) {
-        let mut recorder = self.world.recorder.borrow_mut();
-        for &dim in &self.dims {
-            recorder.cell(self.slice, self.stream, Arm::All, dim, &change);
+    /// Counts it for its arm, in the slice of its attempt.
+    #[inline]
+    pub fn attempted(&self, recorder: &mut Recorder, rows: &[Rows], due: i64) {
+        let slice = recorder.slice(Offset(due));
+        for rows in rows {
+            self.count(recorder.at(slice, rows.of(self.arm)), due, false);
         }
     }
 
-    /// Counts its outcome.
-    pub fn settle(mut self, change: impl Fn(&mut Cell)) {
-        self.settled = true;
-        self.each(change);
-    }
-
-    /// Takes it back: cut short by the generator itself, it says nothing about who was asked.
-    pub fn retract(mut self) {
-        self.settled = true;
-        self.each(|c| c.due -= 1);
+    /// Counts it into the groups that objectives ask for. A logical request is due and done at once there, since only its
+    /// answer says which group it is in; whoever gave no answer is in a group of its own, never left out.
+    pub fn grouped(&self, recorder: &mut Recorder, at: &Grouped<'_, '_>, arm: Arm, from: i64) {
+        for group in at.groups {
+            let value = at.answer.and_then(|a| a.header(&group.header));
+            let value = value.map_or(NO_GROUP.into(), String::from_utf8_lossy);
+            let end = value.char_indices().nth(MAX_GROUP).map_or(value.len(), |(i, _)| i);
+            let dim = recorder.group(&group.objective, &value[..end]);
+            let (slice, row) = (recorder.slice(Offset(at.due)), recorder.row(at.stream, arm, dim));
+            let tally = recorder.at(slice, row);
+            if arm == Arm::All {
+                tally.due(1);
+            }
+            self.count(tally, from, arm == Arm::All);
+        }
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        if self.idle && !self.settled {
-            self.each(|c| c.due -= 1);
-        } else if !self.settled {
-            self.each(|c| *c.failed.entry(Failure::Unanswered).or_default() += 1);
-        }
-    }
+/// Which groups, and of what.
+#[derive(Clone, Copy, Debug)]
+pub struct Grouped<'g, 'a> {
+    /// The objectives that group.
+    pub groups: &'g [&'g Group],
+    /// What says the group.
+    pub answer: Option<&'g Answer<'a>>,
+    /// Index of the stream.
+    pub stream: u16,
+    /// When the attempt was due.
+    pub due: i64,
+}
+
+/// Whether an answer to this method with this status has a body at all.
+#[must_use]
+pub fn has_body(method: &Method, status: u16) -> bool {
+    method != Method::HEAD && (200..300).contains(&status) && status != 204 && status != 205
 }

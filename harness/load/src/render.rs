@@ -2,6 +2,7 @@
 //! itself.
 
 use crate::feeds::Rows;
+use crate::seeds::Seed;
 use shakedown_core::plan::Escape;
 use shakedown_core::template::{Part, Template};
 use shakedown_core::{Fail, Secrets};
@@ -35,15 +36,21 @@ pub struct Scope<'a> {
     pub place: &'a str,
 }
 
-/// The values of one journey that fill the holes.
-#[derive(Debug, Default)]
-pub struct Values {
-    /// Picked row of each feed; or why there is none.
-    pub rows: Vec<Result<u64, String>>,
+/// What fills the holes of one step; nothing of it is worked out before a hole asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Values<'a> {
+    /// Feeds of the stream, by index.
+    pub feeds: &'a [(String, Rows)],
+    /// The seed that picks rows.
+    pub pick: Seed,
+    /// Number of the arrival.
+    pub k: u64,
+    /// `unique` picks may begin again.
+    pub wraps: bool,
     /// Captured values by slot.
-    pub captures: Vec<Option<String>>,
-    /// UUID of the running step.
-    pub uuid: String,
+    pub captures: &'a [Option<String>],
+    /// The seed of the running step.
+    pub own: Seed,
 }
 
 /// How an inserted value is made safe for its place.
@@ -87,35 +94,55 @@ impl Text {
         Ok(Text(template.0.iter().map(piece).collect::<Result<_, Fail>>()?))
     }
 
-    /// The text with every hole filled. `targets` holds base URLs.
+    /// How values are escaped where nobody says it: as in JSON when it begins like JSON.
+    #[must_use]
+    pub fn escape(&self) -> Escape {
+        let json = matches!(self.0.first(), Some(Piece::Plain(text)) if text.trim_start().starts_with(['{', '[']));
+        if json { Escape::Json } else { Escape::None }
+    }
+
+    /// The text, when it is the same for every request. `targets` holds base URLs.
+    #[must_use]
+    pub fn constant(&self, place: Place, targets: &BTreeMap<String, String>) -> Option<Result<String, String>> {
+        let varies = |piece: &Piece| matches!(piece, Piece::Feed { .. } | Piece::Capture(_) | Piece::Uuid);
+        if self.0.iter().any(varies) {
+            return None;
+        }
+        let mut out = String::new();
+        Some(self.render(place, &Values::none(), targets, &mut out).map(|()| out))
+    }
+
+    /// Appends the text with every hole filled. `targets` holds base URLs.
     ///
     /// # Errors
     /// Says which value is not there (a feed that ran out).
-    pub fn render(
-        &self,
-        place: Place,
-        feeds: &[(String, Rows)],
-        values: &Values,
-        targets: &BTreeMap<String, String>,
-    ) -> Result<String, String> {
-        let mut out = String::new();
+    pub fn render(&self, place: Place, values: &Values<'_>, targets: &BTreeMap<String, String>, out: &mut String) -> Result<(), String> {
         for piece in &self.0 {
             match piece {
                 Piece::Plain(text) => out.push_str(text),
                 Piece::Feed { feed, column } => {
-                    let row = values.rows[*feed].clone()?;
-                    escape(place, feeds[*feed].1.cell(row, *column), &mut out);
+                    let rows = &values.feeds[*feed].1;
+                    let row = rows.row(values.pick, values.k, values.wraps)?;
+                    escape(place, rows.cell(row, *column), out);
                 }
                 Piece::Capture(slot) => {
-                    let value = values.captures[*slot].as_deref().ok_or("a captured value is missing")?;
-                    escape(place, value, &mut out);
+                    let value = values.captures.get(*slot).and_then(Option::as_deref).ok_or("a captured value is missing")?;
+                    escape(place, value, out);
                 }
                 Piece::Target(name) => out.push_str(targets.get(name).ok_or_else(|| format!("target `{name}` is not up"))?),
-                Piece::Uuid => out.push_str(&values.uuid),
-                Piece::Secret(value) => escape(place, value, &mut out),
+                Piece::Uuid => out.push_str(&values.own.and("uuid").uuid()),
+                Piece::Secret(value) => escape(place, value, out),
             }
         }
-        Ok(out)
+        Ok(())
+    }
+}
+
+impl Values<'_> {
+    /// Nothing to fill holes with.
+    #[must_use]
+    pub fn none() -> Values<'static> {
+        Values { feeds: &[], pick: Seed::of(0), k: 0, wraps: false, captures: &[], own: Seed::of(0) }
     }
 }
 
@@ -159,8 +186,11 @@ mod tests {
         let captures = ["cart".to_owned()];
         let scope = Scope { feeds: &[], captures: &captures, secrets: &secrets, place: "step `x`" };
         let compiled = Text::compile(&Template::parse(text).unwrap(), &scope).unwrap();
-        let values = Values { rows: vec![], captures: vec![Some(capture.to_owned())], uuid: "u-1".into() };
-        compiled.render(place, &[], &values, &BTreeMap::from([("shop".to_owned(), "http://a:1".to_owned())])).unwrap()
+        let captured = [Some(capture.to_owned())];
+        let values = Values { captures: &captured, ..Values::none() };
+        let (targets, mut out) = (BTreeMap::from([("shop".to_owned(), "http://a:1".to_owned())]), String::new());
+        compiled.render(place, &values, &targets, &mut out).unwrap();
+        out
     }
 
     #[test]
@@ -168,7 +198,8 @@ mod tests {
         assert_eq!(rendered(r#"{"id": "{{ cart }}"}"#, Place::Body(Escape::Json), "a\"b\n"), r#"{"id": "a\"b\n"}"#);
         assert_eq!(rendered("a=1&b={{ cart }}", Place::Body(Escape::Url), "x y&z"), "a=1&b=x%20y%26z");
         assert_eq!(rendered("/c/{{ cart }}?q=1", Place::Path, "a b/ü#"), "/c/a%20b/%C3%BC%23?q=1");
-        assert_eq!(rendered("{{ uuid }} {{ targets.shop }}", Place::Header, ""), "u-1 http://a:1");
+        let own = Seed::of(0).and("uuid").uuid();
+        assert_eq!(rendered("{{ uuid }} {{ targets.shop }}", Place::Header, ""), format!("{own} http://a:1"));
         assert_eq!(rendered("Bearer ${secret:TOKEN}", Place::Header, ""), "Bearer s3\"cret");
         assert_eq!(rendered("${secret:TOKEN}", Place::Body(Escape::Json), ""), "s3\\\"cret");
     }

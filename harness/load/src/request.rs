@@ -1,198 +1,289 @@
 //! One logical request: attempts, retries, checks, captures, records. Must not know what comes before or after it.
 
-use crate::client::{Notice, Progress};
-use crate::compile::Group;
-use crate::cookies::Jar;
-use crate::draft::Draft;
-use crate::expect::{Checks, Taker};
-use crate::outcome::{Open, Outcome};
-use crate::record::DimId;
+use crate::answer::Answer;
+use crate::compile::Talk;
+use crate::format::Ids;
+use crate::lane::Lane;
+use crate::outcome::{Grouped, Outcome, has_body};
 use crate::samples::BODY;
-use crate::seeds::Seed;
-use crate::world::{Lane, World};
-use http::{Method, StatusCode};
+use crate::seeds::{Label, Seed};
+use crate::trip::{Last, NEVER, State, Trip};
+use crate::world::{Wake, World};
 use shakedown_core::plan::{Cookies, RetryOn};
 use shakedown_core::snapshot::{Failure, Sample};
-use shakedown_core::{Arm, Cell, Offset, Span};
-use std::rc::Rc;
-use std::time::Duration;
+use shakedown_core::{Arm, Offset, Span};
+use shakedown_protocols::Broken;
 
-/// Longest group value kept, bytes.
-const MAX_GROUP: usize = 100;
-/// Group of attempts that no answer names one for.
-const NO_GROUP: &str = "(none)";
-
-/// One logical request.
-pub struct Call<'a> {
-    /// Index of its stream.
-    pub lane: usize,
-    /// Journey and step, for samples.
-    pub label: String,
-    /// Filled in.
-    pub draft: &'a Draft,
-    /// What counts as success.
-    pub checks: &'a Checks,
-    /// What later steps need.
-    pub takers: &'a [Taker],
-    /// The whole body must be kept.
-    pub keep: bool,
-    /// Dimensions.
-    pub dims: &'a [DimId],
-    /// Grouping objectives that judge it.
-    pub groups: Vec<&'a Group>,
-    /// From (stream, arrival, step).
-    pub seed: Seed,
-    /// Sent by the probe.
-    pub probe: bool,
-}
-
-/// How a logical request ended.
-pub struct Ended {
-    /// The last attempt's outcome.
-    pub outcome: Outcome,
-    /// When the last attempt was due.
-    pub due: Offset,
-    /// Captured values by slot.
-    pub captured: Vec<(usize, String)>,
-}
-
-/// Sends it and counts it; `None` when the generator may not send (nothing was counted but an unanswered request).
-pub async fn call(world: &Rc<World>, call: &Call<'_>, due: Offset, jar: &mut Jar) -> Option<Ended> {
-    let lane = &world.lanes[call.lane];
-    let stream = lane.spec().index;
-    let retry = lane.spec().plan.retry.as_ref();
-    let mut open = Open::new(world, stream, call.dims, due);
-    let lag = world.now().since(due);
-    open.each(|c| c.lag.record(lag.0));
-    let (mut attempt_due, mut attempt) = (due, 1u32);
-    loop {
-        if !world.may_send(call.probe) || !world.take_attempt() {
-            return None;
+impl World<'_> {
+    /// Sends a logical request and counts it as due.
+    pub fn ask(&mut self, index: u32) {
+        if let Err(why) = self.draft(index) {
+            self.unmade(index, &why);
+            return;
         }
-        let (outcome, captured, progress) = one(world, lane, call, attempt_due, attempt, jar, &open).await;
-        attempted(world, lane, call, &outcome, attempt_due, &progress);
-        let again = retry.filter(|r| attempt < r.attempts && wants(&r.on, &outcome) && world.may_send(call.probe));
-        let Some(retry) = again else {
-            open.settle(|c| outcome.count(c, due, true));
-            grouped(world, stream, call, Arm::All, &outcome, due, attempt_due, &progress);
-            sample(world, lane, call, &outcome, due, &progress);
-            return Some(Ended { outcome, due: attempt_due, captured });
-        };
-        attempt_due = outcome.done.plus(backoff(retry.backoff, attempt, call.seed));
-        attempt += 1;
-        open.move_to(attempt_due);
-        open.each(|c| c.retries += 1);
-        world.alarm.until(world.instant(attempt_due)).await;
+        let (now, trip) = (self.now, &mut self.trips[index as usize]);
+        let slice = self.recorder.slice(Offset(trip.due));
+        (trip.slice, trip.asked, trip.attempt) = (Some(slice), trip.due, 0);
+        let lane = &self.lanes[trip.lane as usize];
+        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+            let tally = self.recorder.at(slice, rows.of(Arm::All));
+            tally.due(1);
+            tally.lag(World::since(now, trip.due));
+        }
+        self.attempt(index);
     }
-}
 
-/// One attempt, from sending to the last check.
-async fn one(
-    world: &World,
-    lane: &Lane,
-    call: &Call<'_>,
-    due: Offset,
-    attempt: u32,
-    jar: &mut Jar,
-    open: &Open,
-) -> (Outcome, Vec<(usize, String)>, Progress) {
-    let timeout = lane.spec().plan.timeout;
-    let dispatched = world.now();
-    let mut progress = Progress::default();
-    let notice = Notice {
-        sent: &|| world.recorder.borrow_mut().totals(lane.spec().index).sent += 1,
-        connected: &|took: Duration| {
-            world.recorder.borrow_mut().totals(lane.spec().index).connections += 1;
-            open.each(|c| c.connect.record(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)));
-        },
-    };
-    let late = || (Failure::Timeout, format!("no complete answer within {timeout}"));
-    let mut failure = if dispatched.since(due) >= timeout {
-        Some(late())
-    } else {
-        let request = call.draft.attempt(&trace(world, call), &call_seed(world, call).at(u64::from(attempt)).hex16());
-        let deadline = tokio::time::Instant::from_std(world.instant(due.plus(timeout)));
-        let exchange = lane.pool.exchange(request, call.keep, &mut progress, &notice);
-        tokio::time::timeout_at(deadline, exchange).await.unwrap_or_else(|_| Err(late())).err()
-    };
-    let mut done = world.now();
-    if done.since(due) > timeout {
-        failure = Some(late());
-        done = due.plus(timeout);
+    /// Fills a request in where it has holes, to see whether it can be; what is written is sent when a connection is there.
+    fn draft(&mut self, index: u32) -> Result<(), String> {
+        let trip = &self.trips[index as usize];
+        let lane = &mut self.lanes[trip.lane as usize];
+        if let (Some(journey), Some(ready)) = (trip.journey, lane.ready(trip)) {
+            if ready.wire.fits(trip.jar())? {
+                return Ok(());
+            }
+            if !ready.direct {
+                // Filled in by its own protocol, once: there it cannot wait for a connection unfilled.
+                return ready.wire.ask(&lane.base, &lane.values(trip), trip.jar(), &ids(self.run, trip, 1)).map(|_| ());
+            }
+            let (values, run) = (lane.values(trip), self.run);
+            let ready = lane.routes[journey as usize].steps[trip.step as usize].as_mut().expect("looked up above");
+            ready.wire.render(&lane.base, &values, trip.jar(), &ids(run, trip, 1), &mut self.scratch)?;
+        } else {
+            let (method, path, _) = lane.logged(trip.k);
+            lane.replayed.bare(&lane.base, method, path, &ids(self.run, trip, 1), &mut self.scratch.out)?;
+        }
+        self.drafted = Some(index);
+        Ok(())
     }
-    let mut captured = Vec::new();
-    if let (None, Some(answer)) = (&failure, &progress.answer) {
-        failure = call.checks.check(answer).err();
-        if failure.is_none() {
-            match call.takers.iter().map(|t| Ok((t.slot, t.take(answer)?))).collect() {
-                Ok(values) => captured = values,
-                Err(why) => failure = Some((Failure::Capture, why)),
+
+    /// Begins the next attempt.
+    pub fn attempt(&mut self, index: u32) {
+        let probe = self.trips[index as usize].probes();
+        if !self.may_send(probe) || !self.take_attempt() {
+            self.close_call(index, |t| t.failed(Failure::Unanswered));
+            self.retract(index);
+            return;
+        }
+        let (now, trip) = (self.now, &mut self.trips[index as usize]);
+        trip.attempt += 1;
+        (trip.moves, trip.dispatched, trip.sent, trip.first_byte) = (0, now, NEVER, NEVER);
+        trip.state = State::Moving;
+        let lane = &mut self.lanes[trip.lane as usize];
+        let timeout = lane.spec.plan.timeout;
+        if World::since(now, trip.due) >= timeout.0 {
+            self.attempt_over(index, Some(late(timeout)), None);
+            return;
+        }
+        let direct = lane.ready(trip).is_none_or(|r| r.direct);
+        lane.timeouts.insert_sorted(&mut self.trips, index, |t: &Trip| t.due);
+        if direct { self.acquire(index) } else { self.exchange(index) }
+    }
+
+    /// Changes where the logical request is counted and closes it.
+    fn close_call(&mut self, index: u32, change: impl Fn(&mut crate::tally::Tally)) {
+        let trip = &mut self.trips[index as usize];
+        let Some(slice) = trip.slice.take() else { return };
+        let lane = &self.lanes[trip.lane as usize];
+        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+            change(self.recorder.at(slice, rows.of(Arm::All)));
+        }
+    }
+
+    /// An attempt has ended just now: with an answer, or for a reason (with what came of the answer).
+    pub fn attempt_over(&mut self, index: u32, failure: Option<Broken>, answer: Option<&Answer<'_>>) {
+        let trip = &mut self.trips[index as usize];
+        trip.state = State::Moving;
+        let lane_index = trip.lane as usize;
+        let lane = &mut self.lanes[lane_index];
+        lane.timeouts.remove(&mut self.trips, index);
+        let (lane, trip) = (&self.lanes[lane_index], &self.trips[index as usize]);
+        let timeout = lane.spec.plan.timeout;
+        let (mut failure, mut done) = (failure, self.now);
+        if World::since(done, trip.due) > timeout.0 {
+            (failure, done) = (Some(late(timeout)), World::plus(trip.due, timeout));
+        }
+        let captured = match (&failure, answer) {
+            (None, Some(answer)) => check(lane, trip, answer).unwrap_or_else(|broken| {
+                failure = Some(broken);
+                Vec::new()
+            }),
+            _ => Vec::new(),
+        };
+        let outcome = outcome(lane, trip, failure.as_ref().map(|f| f.0), answer, done);
+        let (stream, due, asked, attempt) = (lane.spec.index, trip.due, trip.asked, trip.attempt);
+        let ready = lane.ready(trip);
+        let (rows, groups) = ready.map_or((&lane.rows, &lane.groups), |r| (&r.rows, &r.groups));
+        outcome.attempted(&mut self.recorder, rows, due);
+        if answer.is_some() {
+            self.recorder.answered(outcome.arm, Offset(outcome.done));
+        }
+        let grouped = Grouped { groups, answer, stream, due };
+        if !groups.is_empty() {
+            outcome.grouped(&mut self.recorder, &grouped, outcome.arm, due);
+        }
+        let retry = lane.spec.plan.retry.as_ref();
+        let again = retry.filter(|r| attempt < r.attempts && wants(&r.on, &outcome) && self.may_send(trip.probes()));
+        if let Some(retry) = again {
+            let due = World::plus(done, backoff(retry.backoff, attempt, trip.own));
+            self.keep_cookies(index, answer);
+            self.again(index, due);
+            return;
+        }
+        if !groups.is_empty() {
+            outcome.grouped(&mut self.recorder, &grouped, Arm::All, asked);
+        }
+        if failure.is_some() || self.samples.wants(World::since(done, asked)) {
+            self.sample(index, &outcome, failure, answer);
+        }
+        self.close_call(index, |t| outcome.count(t, asked, true));
+        self.keep_cookies(index, answer);
+        if !captured.is_empty() {
+            self.keep_captures(index, captured);
+        }
+        self.go_on(index, Last { arm: outcome.arm, failure: outcome.failure, done, due });
+    }
+
+    /// Another attempt, due at `due`.
+    fn again(&mut self, index: u32, due: i64) {
+        let slice = self.recorder.slice(Offset(due));
+        let trip = &mut self.trips[index as usize];
+        (trip.due, trip.state) = (due, State::BackingOff);
+        let before = trip.slice.replace(slice).unwrap_or(slice);
+        let lane = &self.lanes[trip.lane as usize];
+        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+            if before != slice {
+                self.recorder.at(before, rows.of(Arm::All)).due(-1);
+                self.recorder.at(slice, rows.of(Arm::All)).due(1);
+            }
+            self.recorder.at(slice, rows.of(Arm::All)).retries(1);
+        }
+        let id = self.id(index);
+        self.wake_at(due, Wake::Trip(id));
+    }
+
+    /// Takes over what an answer sets, where a later request could send it.
+    fn keep_cookies(&mut self, index: u32, answer: Option<&Answer<'_>>) {
+        let trip = &mut self.trips[index as usize];
+        let spec = self.lanes[trip.lane as usize].spec;
+        let (Some(answer), Some(journey)) = (answer, trip.journey) else { return };
+        let later = trip.step as usize + 1 < spec.journeys[journey as usize].steps.len();
+        let kept = match spec.plan.cookies {
+            Cookies::None => false,
+            Cookies::User => later || matches!(trip.owner, crate::trip::Owner::User(_)),
+            Cookies::Journey => later,
+        };
+        if kept && answer.header(&http::header::SET_COOKIE).is_some() {
+            trip.extra.get_or_insert_default().jar.take(answer);
+        }
+    }
+
+    fn keep_captures(&mut self, index: u32, captured: Vec<(usize, String)>) {
+        let trip = &mut self.trips[index as usize];
+        let captures = &mut trip.extra.get_or_insert_default().captures;
+        for (slot, value) in captured {
+            if captures.len() <= slot {
+                captures.resize(slot + 1, None);
+            }
+            captures[slot] = Some(value);
+        }
+    }
+
+    /// Offers the request as a sample.
+    #[cold]
+    fn sample(&mut self, index: u32, outcome: &Outcome, failure: Option<Broken>, answer: Option<&Answer<'_>>) {
+        let trip = &self.trips[index as usize];
+        let (lane, redactor, run) = (&self.lanes[trip.lane as usize], &self.redactor, self.run);
+        let latency = World::since(outcome.done, trip.asked);
+        let make = || {
+            let detail: String = failure.iter().flat_map(|(_, why)| why.chars()).take(BODY).collect();
+            let request = match lane.ready(trip) {
+                Some(ready) => ready.wire.shown(&lane.base, &lane.values(trip)),
+                None => {
+                    let (method, path, _) = lane.logged(trip.k);
+                    format!("{method} {}{path}", lane.base.path)
+                }
+            };
+            Sample {
+                at: Offset(trip.asked),
+                stream: lane.spec.plan.name.clone(),
+                step: lane.label(trip),
+                trace: String::from_utf8_lossy(&ids(run, trip, trip.attempt).trace).into_owned(),
+                arm: outcome.arm,
+                status: outcome.status,
+                failure: outcome.failure,
+                detail: redactor.clean(&detail),
+                latency,
+                dispatch: World::since(outcome.done, outcome.dispatched),
+                service: if outcome.sent == NEVER { 0 } else { World::since(outcome.done, outcome.sent) },
+                request: redactor.clean(&request),
+                answer: answer.map_or(String::new(), |a| redactor.answer(a)),
+            }
+        };
+        if outcome.failure.is_some() { self.samples.failed(make) } else { self.samples.slow(latency, make) }
+    }
+
+    /// Gives up the attempts whose time is over.
+    pub fn give_up_late(&mut self) {
+        for index in 0..self.lanes.len() {
+            let timeout = self.lanes[index].spec.plan.timeout;
+            while let Some(first) = self.lanes[index].timeouts.first() {
+                if World::plus(self.trips[first as usize].due, timeout) > self.now {
+                    break;
+                }
+                self.give_up(first, late(timeout));
             }
         }
     }
-    let answer = progress.answer.as_ref();
-    let arm = lane.spec().identifier.arm(answer, jar);
-    if let (Some(answer), false) = (answer, lane.spec().plan.cookies == Cookies::None) {
-        jar.take(&answer.headers);
+
+    /// When the next attempt has to be given up.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<i64> {
+        let first = |l: &Lane<'_>| Some(World::plus(self.trips[l.timeouts.first()? as usize].due, l.spec.plan.timeout));
+        self.lanes.iter().filter_map(first).min()
     }
-    let outcome = Outcome {
-        arm,
-        status: answer.map(|a| a.status.as_u16()),
-        bytes: answer.map_or(0, |a| a.head_size() + a.length),
-        empty: failure.is_none() && answer.is_some_and(|a| a.length == 0 && has_body(&call.draft.method, a.status)),
-        failure,
-        done,
-        dispatched,
-        sent: progress.sent.map(|at| world.epoch.offset(at)),
+}
+
+/// Holds an answer against what is expected and takes what later steps need.
+fn check(lane: &Lane<'_>, trip: &Trip, answer: &Answer<'_>) -> Result<Vec<(usize, String)>, Broken> {
+    let Some(ready) = lane.ready(trip) else {
+        return lane.replay_checks(lane.logged(trip.k).2).check(answer).map(|()| Vec::new());
     };
-    (outcome, captured, progress)
+    ready.request.checks.check(answer)?;
+    let take = |t: &crate::expect::Taker| Ok((t.slot, t.take(answer).map_err(|why| (Failure::Capture, why))?));
+    ready.request.takers.iter().map(take).collect()
 }
 
-/// Counts an attempt for its arm.
-fn attempted(world: &World, lane: &Lane, call: &Call<'_>, outcome: &Outcome, due: Offset, progress: &Progress) {
-    let stream = lane.spec().index;
-    {
-        let mut recorder = world.recorder.borrow_mut();
-        let slice = recorder.slice(due);
-        for &dim in call.dims {
-            recorder.cell(slice, stream, outcome.arm, dim, |c: &mut Cell| outcome.count(c, due, false));
-        }
-        if progress.answer.is_some() {
-            recorder.answered(outcome.arm, outcome.done);
-        }
-    }
-    grouped(world, stream, call, outcome.arm, outcome, due, due, progress);
-}
-
-/// Counts into the groups that objectives ask for. A logical request is due and done at once there, since only its
-/// answer says which group it is in; whoever gave no answer is in a group of its own, never left out.
-#[allow(clippy::too_many_arguments, reason = "all of one outcome; a struct would only rename them")]
-fn grouped(world: &World, stream: u16, call: &Call<'_>, arm: Arm, outcome: &Outcome, from: Offset, due: Offset, progress: &Progress) {
-    for group in &call.groups {
-        let header = progress.answer.as_ref().and_then(|a| a.headers.get(&group.header));
-        let value = header.map_or(NO_GROUP.into(), |v| String::from_utf8_lossy(v.as_bytes()));
-        let value: String = value.chars().take(MAX_GROUP).collect();
-        let mut recorder = world.recorder.borrow_mut();
-        let slice = recorder.slice(due);
-        let dim = recorder.group(&group.objective, &value);
-        recorder.cell(slice, stream, arm, dim, |c: &mut Cell| {
-            c.due += i64::from(arm == Arm::All);
-            outcome.count(c, from, arm == Arm::All);
-        });
+fn outcome(lane: &Lane<'_>, trip: &Trip, failure: Option<Failure>, answer: Option<&Answer<'_>>, done: i64) -> Outcome {
+    let ready = lane.ready(trip);
+    let bodied = |status: u16| match ready {
+        Some(r) => matches!(r.request.talk, Talk::Http) && has_body(&r.request.method, status),
+        None => lane.logged(trip.k).0 != "HEAD" && has_body(&http::Method::GET, status),
+    };
+    let status = answer.and_then(|a| a.status);
+    Outcome {
+        arm: lane.spec.identifier.arm(answer, trip.jar()),
+        failure,
+        status,
+        bytes: answer.map_or(0, |a| a.head_size + a.length),
+        empty: failure.is_none() && answer.is_some_and(|a| a.length == 0) && status.is_some_and(bodied),
+        done,
+        dispatched: trip.dispatched,
+        sent: trip.sent,
+        first_byte: trip.first_byte,
     }
 }
 
-/// Whether an answer to this method with this status has a body at all.
-fn has_body(method: &Method, status: StatusCode) -> bool {
-    method != Method::HEAD && status.is_success() && status != StatusCode::NO_CONTENT && status != StatusCode::RESET_CONTENT
+#[cold]
+fn late(timeout: Span) -> Broken {
+    (Failure::Timeout, format!("no complete answer within {timeout}"))
 }
 
 fn wants(on: &[RetryOn], outcome: &Outcome) -> bool {
-    let Some((kind, _)) = &outcome.failure else { return false };
+    let Some(kind) = outcome.failure else { return false };
     on.iter().any(|condition| match condition {
-        RetryOn::Connect => matches!(kind, Failure::Refused | Failure::Connect),
-        RetryOn::Reset => *kind == Failure::Reset,
-        RetryOn::Timeout => *kind == Failure::Timeout,
+        RetryOn::Connect => matches!(kind, Failure::Refused | Failure::Connect | Failure::Resolve),
+        RetryOn::Reset => kind == Failure::Reset,
+        RetryOn::Timeout => kind == Failure::Timeout,
         RetryOn::Status(status) => outcome.status == Some(*status),
     })
 }
@@ -204,36 +295,10 @@ fn backoff(base: Span, attempt: u32, seed: Seed) -> Span {
     Span(u64::try_from(jittered).unwrap_or(u64::MAX))
 }
 
-fn call_seed(world: &World, call: &Call<'_>) -> Seed {
-    call.seed.and(&world.run_id)
-}
-
-fn trace(world: &World, call: &Call<'_>) -> String {
-    call_seed(world, call).hex32()
-}
-
-/// Offers the request as a sample.
-fn sample(world: &World, lane: &Lane, call: &Call<'_>, outcome: &Outcome, due: Offset, progress: &Progress) {
-    let latency = outcome.done.since(due).0;
-    let make = || {
-        let (failure, detail) = outcome.failure.clone().map_or((None, String::new()), |(f, d)| (Some(f), d));
-        let detail: String = detail.chars().take(BODY).collect();
-        Sample {
-            at: due,
-            stream: lane.spec().plan.name.clone(),
-            step: call.label.clone(),
-            trace: trace(world, call),
-            arm: outcome.arm,
-            status: outcome.status,
-            failure,
-            detail: world.redactor.clean(&detail),
-            latency,
-            dispatch: outcome.done.since(outcome.dispatched).0,
-            service: outcome.sent.map_or(0, |sent| outcome.done.since(sent).0),
-            request: world.redactor.clean(&format!("{} {}", call.draft.method, call.draft.uri)),
-            answer: progress.answer.as_ref().map_or(String::new(), |a| world.redactor.answer(a)),
-        }
-    };
-    let mut samples = world.samples.borrow_mut();
-    if outcome.failure.is_some() { samples.failed(make) } else { samples.slow(latency, make) }
+/// The IDs of an attempt: of the plan's seed, and of no other run.
+#[inline]
+#[must_use]
+pub fn ids(run: Label, trip: &Trip, attempt: u32) -> Ids {
+    let seed = trip.own.with(run);
+    Ids { trace: seed.hex32(), span: seed.at(u64::from(attempt)).hex16() }
 }

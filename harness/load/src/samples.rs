@@ -6,7 +6,7 @@ use crate::seeds::Seed;
 use shakedown_core::Secrets;
 use shakedown_core::plan::Escape;
 use shakedown_core::snapshot::Sample;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Failed requests kept.
 pub const FAILED: usize = 100;
@@ -26,13 +26,15 @@ pub struct Samples {
     offered: u64,
     failed: Vec<Sample>,
     slowest: Vec<Sample>,
+    /// Latency of the fastest of the slowest, once there are enough of them.
+    least: u64,
 }
 
 impl Samples {
     /// Empty.
     #[must_use]
     pub fn new(seed: Seed) -> Samples {
-        Samples { seed, offered: 0, failed: Vec::new(), slowest: Vec::new() }
+        Samples { seed, offered: 0, failed: Vec::new(), slowest: Vec::new(), least: 0 }
     }
 
     /// Offers a failed request (Vitter's algorithm R); `make` is called only when it is kept.
@@ -48,23 +50,71 @@ impl Samples {
         }
     }
 
-    /// Offers a success; `make` is called only when it is among the slowest.
-    pub fn slow(&mut self, latency: u64, make: impl FnOnce() -> Sample) {
-        if self.slowest.len() < SLOWEST {
-            self.slowest.push(make());
-        } else if let Some(least) = self.slowest.iter_mut().min_by_key(|s| s.latency)
-            && least.latency < latency
-        {
-            *least = make();
-        }
+    /// Whether a success would be kept: one comparison, asked for every request.
+    #[inline]
+    #[must_use]
+    pub fn wants(&self, latency: u64) -> bool {
+        self.slowest.len() < SLOWEST || latency > self.least
     }
 
-    /// All samples in order of intended send.
-    pub fn take(&mut self) -> Vec<Sample> {
-        let mut all = std::mem::take(&mut self.failed);
-        all.append(&mut self.slowest);
-        all.sort_by(|a, b| (a.at, &a.trace).cmp(&(b.at, &b.trace)));
-        all
+    /// Offers a success; `make` is called only when it is among the slowest.
+    pub fn slow(&mut self, latency: u64, make: impl FnOnce() -> Sample) {
+        if !self.wants(latency) {
+            return;
+        }
+        if self.slowest.len() < SLOWEST {
+            self.slowest.push(make());
+        } else if let Some(least) = self.slowest.iter_mut().min_by_key(|s| s.latency) {
+            *least = make();
+        }
+        self.least = self.slowest.iter().map(|s| s.latency).min().unwrap_or(0);
+    }
+}
+
+/// Gathers the samples of workers as they end.
+#[derive(Debug)]
+pub struct Finale(Mutex<Gathered>);
+
+#[derive(Debug)]
+struct Gathered {
+    left: usize,
+    offered: u64,
+    failed: Vec<Vec<Sample>>,
+    weights: Vec<u64>,
+    slowest: Vec<Sample>,
+}
+
+impl Finale {
+    /// For so many workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Finale {
+        let (failed, weights, slowest) = (Vec::new(), Vec::new(), Vec::new());
+        Finale(Mutex::new(Gathered { left: workers, offered: 0, failed, weights, slowest }))
+    }
+
+    /// Takes a worker's samples; the last one to leave gets everybody's, chosen fairly and in order of intended send.
+    pub fn leave(&self, samples: &mut Samples) -> Option<Vec<Sample>> {
+        let mut all = self.0.lock().expect("no holder panics");
+        all.left = all.left.saturating_sub(1);
+        all.offered += samples.offered;
+        all.weights.push(samples.offered);
+        all.failed.push(std::mem::take(&mut samples.failed));
+        all.slowest.append(&mut samples.slowest);
+        if all.left > 0 {
+            return None;
+        }
+        let mut slowest = std::mem::take(&mut all.slowest);
+        slowest.sort_by_key(|s| std::cmp::Reverse(s.latency));
+        slowest.truncate(SLOWEST);
+        let (offered, weights) = (all.offered.max(1), std::mem::take(&mut all.weights));
+        // Each worker's choice is fair among its own; a share of it by how many it chose from is fair among all.
+        for (mut failed, weight) in std::mem::take(&mut all.failed).into_iter().zip(weights) {
+            let share = (FAILED as u128 * u128::from(weight)).div_ceil(u128::from(offered));
+            failed.truncate(usize::try_from(share).unwrap_or(FAILED));
+            slowest.append(&mut failed);
+        }
+        slowest.sort_by(|a, b| (a.at, &a.trace).cmp(&(b.at, &b.trace)));
+        Some(slowest)
     }
 }
 
@@ -103,11 +153,12 @@ impl Redactor {
 
     /// Head and first bytes of an answer, redacted.
     #[must_use]
-    pub fn answer(&self, answer: &Answer) -> String {
-        let mut text = format!("HTTP/1.1 {}\n", answer.status);
-        for (name, value) in &answer.headers {
-            let value = if HIDDEN.contains(&name.as_str()) { "[redacted]".into() } else { String::from_utf8_lossy(value.as_bytes()) };
-            text.push_str(&format!("{name}: {value}\n"));
+    pub fn answer(&self, answer: &Answer<'_>) -> String {
+        let mut text = answer.first_line();
+        for (name, value) in answer.each_header() {
+            let hidden = HIDDEN.iter().any(|h| name.eq_ignore_ascii_case(h.as_bytes()));
+            let value = if hidden { "[redacted]".into() } else { String::from_utf8_lossy(value) };
+            text.push_str(&format!("{}: {value}\n", String::from_utf8_lossy(name)));
             if text.len() > HEAD {
                 text.push_str("…\n");
                 break;
@@ -115,7 +166,7 @@ impl Redactor {
         }
         text.push('\n');
         // Redacted before it is cut, so that no half of a secret survives at the edge.
-        let body = self.clean(&String::from_utf8_lossy(&answer.bytes()));
+        let body = self.clean(&String::from_utf8_lossy(answer.text().unwrap_or(answer.body)));
         let end = (0..=BODY.min(body.len())).rev().find(|&i| body.is_char_boundary(i)).unwrap_or(0);
         format!("{}{}", self.clean(&text), &body[..end])
     }
@@ -124,7 +175,7 @@ impl Redactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::{HeaderMap, StatusCode};
+    use crate::answer::Head;
     use shakedown_core::{Arm, Offset};
 
     fn sample(latency: u64) -> Sample {
@@ -167,11 +218,9 @@ mod tests {
         let mut secrets = Secrets::default();
         secrets.insert("TOKEN", "s3 cr\"et");
         let redactor = Redactor::new(&Arc::new(secrets), &["TOKEN".to_owned()]);
-        let mut headers = HeaderMap::new();
-        headers.insert("set-cookie", "session=abcdef".parse().unwrap());
-        headers.insert("x-echo", "s3 cr\"et".parse().unwrap());
-        let mut answer = Answer::new(StatusCode::OK, headers);
-        answer.body.push(bytes::Bytes::from(format!("{{\"t\": \"s3 cr\\\"et\"}} {} {}", "s3%20cr%22et", "x".repeat(5000))));
+        let head = b"HTTP/1.1 200 OK\r\nSet-Cookie: session=abcdef\r\nx-echo: s3 cr\"et\r\n\r\n";
+        let body = format!("{{\"t\": \"s3 cr\\\"et\"}} {} {}", "s3%20cr%22et", "x".repeat(5000));
+        let answer = Answer::new(Some(200), Head::Raw(head), 0).with_body(body.as_bytes(), body.len() as u64);
         let text = redactor.answer(&answer);
         assert!(!text.contains("abcdef") && !text.contains("s3 cr") && !text.contains("s3%20"), "{text}");
         assert!(text.contains("${secret:TOKEN}") && text.len() < 2600);

@@ -8,6 +8,18 @@ use rand_chacha::rand_core::SeedableRng;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seed(u64);
 
+/// A name hashed in advance, for [`Seed::with`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label(u64);
+
+impl Label {
+    /// The FNV-1a hash of the name.
+    #[must_use]
+    pub fn new(label: &str) -> Label {
+        Label(label.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)))
+    }
+}
+
 impl Seed {
     /// The plan's seed narrowed to one purpose: `Seed::of(7).and("shoppers").and("think")`.
     #[must_use]
@@ -18,8 +30,13 @@ impl Seed {
     /// Narrowed by a name (FNV-1a over its bytes, then mixed).
     #[must_use]
     pub fn and(self, label: &str) -> Seed {
-        let hash = label.bytes().fold(0xcbf2_9ce4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        Seed(mix(self.0 ^ hash))
+        self.with(Label::new(label))
+    }
+
+    /// Narrowed by a name that was hashed before.
+    #[must_use]
+    pub fn with(self, label: Label) -> Seed {
+        Seed(mix(self.0 ^ label.0))
     }
 
     /// Narrowed by a number.
@@ -64,15 +81,17 @@ impl Seed {
 
     /// 32 hex digits, never all zero.
     #[must_use]
-    pub fn hex32(self) -> String {
-        let [a, b] = [self.at(0).0 | 1, self.at(1).0];
-        format!("{a:016x}{b:016x}")
+    pub fn hex32(self) -> [u8; 32] {
+        let mut digits = [0; 32];
+        digits[..16].copy_from_slice(&hex(self.at(0).0 | 1));
+        digits[16..].copy_from_slice(&hex(self.at(1).0));
+        digits
     }
 
     /// 16 hex digits, never all zero.
     #[must_use]
-    pub fn hex16(self) -> String {
-        format!("{:016x}", self.at(2).0 | 1)
+    pub fn hex16(self) -> [u8; 16] {
+        hex(self.at(2).0 | 1)
     }
 
     fn bytes16(self) -> [u8; 16] {
@@ -81,6 +100,22 @@ impl Seed {
         bytes[8..].copy_from_slice(&self.at(1).0.to_le_bytes());
         bytes
     }
+}
+
+/// 16 lower-case hex digits, without a branch: each nibble gets a byte of its own, then `0`-`9` or `a`-`f` are added to all
+/// eight at once.
+fn hex(x: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for (part, half) in digits.chunks_exact_mut(8).zip([x >> 32, x & 0xffff_ffff]) {
+        let mut n = half;
+        n = (n | n << 16) & 0x0000_ffff_0000_ffff;
+        n = (n | n << 8) & 0x00ff_00ff_00ff_00ff;
+        n = (n | n << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let letters = (n + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
+        let text = n + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
+        part.copy_from_slice(&text.to_be_bytes());
+    }
+    digits
 }
 
 /// The SplitMix64 finaliser (Steele, Lea, Flood 2014) after its increment: a bijection that avalanches.
@@ -111,6 +146,13 @@ mod tests {
             counts[Seed::of(1).at(k).below(10) as usize] += 1;
         }
         assert!(counts.iter().all(|&c| (9_600..10_400).contains(&c)), "{counts:?}");
+    }
+
+    #[test]
+    fn hex_is_what_the_library_writes() {
+        for x in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX, 0xf0f0_a9a9_0909_9a9a] {
+            assert_eq!(hex(x), format!("{x:016x}").as_bytes());
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Arrivals of an open stream or a replay behind one face. Pure.
 
-use crate::pacer::{Arrival, Pacer};
+use crate::pacer::{Arrival, Pacer, Share};
 use crate::replay::Log;
 use shakedown_core::Span;
 
@@ -9,42 +9,58 @@ use shakedown_core::Span;
 pub enum Source {
     /// A shape.
     Paced(Box<Pacer>),
-    /// The next entry of a log.
-    Logged(usize),
+    /// The entries of a log from this one on, of a share.
+    Logged(u64, Share),
 }
 
 impl Source {
+    /// The arrivals of a shape.
+    #[must_use]
+    pub fn paced(pacer: Pacer) -> Source {
+        Source::Paced(Box::new(pacer))
+    }
+
+    /// The entries of a log that belong to a share.
+    #[must_use]
+    pub fn logged(share: Share) -> Source {
+        Source::Logged(u64::from(share.index), share)
+    }
+
     /// The next arrival without taking it.
-    pub fn peek(&mut self, log: Option<&Log>) -> Option<Arrival> {
+    #[must_use]
+    pub fn peek(&self, log: Option<&Log>) -> Option<Arrival> {
         match self {
             Source::Paced(pacer) => pacer.peek(),
-            Source::Logged(at) => {
-                let entry = log?.entries.get(*at)?;
-                Some(Arrival { k: *at as u64, due: Span(entry.due) })
+            Source::Logged(at, _) => {
+                let entry = log?.entries.get(usize::try_from(*at).ok()?)?;
+                Some(Arrival { k: *at, due: Span(entry.due) })
             }
         }
     }
 
     /// The next arrival.
     pub fn next(&mut self, log: Option<&Log>) -> Option<Arrival> {
-        match self {
-            Source::Paced(pacer) => pacer.next(),
-            Source::Logged(at) => {
-                let entry = log?.entries.get(*at)?;
-                *at += 1;
-                Some(Arrival { k: *at as u64 - 1, due: Span(entry.due) })
-            }
+        if let Source::Paced(pacer) = self {
+            return pacer.next();
         }
+        let arrival = self.peek(log)?;
+        if let Source::Logged(at, share) = self {
+            *at += u64::from(share.of.max(1));
+        }
+        Some(arrival)
     }
 
     /// Takes all that are due by `now`; how many.
     pub fn take_until(&mut self, now: Span, log: Option<&Log>) -> u64 {
-        let mut taken = 0;
-        while self.peek(log).is_some_and(|a| a.due <= now) {
-            self.next(log);
-            taken += 1;
+        match self {
+            Source::Paced(pacer) => pacer.take_until(now),
+            Source::Logged(at, share) => {
+                let due = log.map_or(0, |log| log.entries.partition_point(|e| e.due <= now.0)) as u64;
+                let taken = share.count(*at, due);
+                *at += taken * u64::from(share.of.max(1));
+                taken
+            }
         }
-        taken
     }
 
     /// Whether the last rate goes on past the end; a replay never does.
@@ -59,7 +75,58 @@ impl Source {
     pub fn end(&self, log: Option<&Log>) -> Span {
         match self {
             Source::Paced(pacer) => pacer.end(),
-            Source::Logged(_) => log.map_or(Span::ZERO, Log::length),
+            Source::Logged(..) => log.map_or(Span::ZERO, Log::length),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeds::Seed;
+    use shakedown_core::plan::Replay;
+    use std::io::Write as _;
+
+    fn log() -> Log {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for n in 0..100 {
+            writeln!(file, "h - - [17/May/2015:10:00:{:02} +0000] \"GET /{n} HTTP/1.1\" 200 1", n / 5).unwrap();
+        }
+        let file = file.path().to_str().unwrap();
+        let replay = Replay {
+            file: file.to_owned(),
+            format: "access-log".into(),
+            speed_ppm: 1_000_000,
+            between: None,
+            gaps: None,
+            methods: vec![],
+            expect_recorded: false,
+        };
+        Log::read(&replay, Seed::of(1)).unwrap()
+    }
+
+    #[test]
+    fn shares_of_a_replay_are_the_whole() {
+        let log = log();
+        let mut whole = Source::logged(Share::WHOLE);
+        let expected: Vec<Arrival> = std::iter::from_fn(|| whole.next(Some(&log))).collect();
+        assert_eq!((expected.len(), whole.peek(Some(&log))), (100, None));
+        let mut union = Vec::new();
+        for index in 0..3 {
+            let mut source = Source::logged(Share { index, of: 3 });
+            let mut counting = source.clone();
+            for second in 0..22 {
+                let now = Span::secs(second);
+                let mut taken = 0;
+                while source.peek(Some(&log)).is_some_and(|a| a.due <= now) {
+                    union.extend(source.next(Some(&log)));
+                    taken += 1;
+                }
+                assert_eq!(counting.take_until(now, Some(&log)), taken);
+                assert_eq!(counting.peek(Some(&log)), source.peek(Some(&log)));
+            }
+        }
+        union.sort_unstable_by_key(|a| a.k);
+        assert_eq!(union, expected);
     }
 }

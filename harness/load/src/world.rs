@@ -1,334 +1,365 @@
-//! What the tasks of one worker share: streams with their connections, records, limits, mode. Decides whether
-//! something may be sent; sends nothing itself.
+//! Everything one worker works with, as plain data of its loop: streams, trips, connections, timers, records, mode.
+//! Decides whether something may be sent; sends nothing itself.
 
-use crate::alarm::Alarm;
-use crate::client::Pool;
-use crate::compile::{Step, Stream};
-use crate::record::{DimId, Recorder, WHOLE};
+use crate::ceilings::Ceilings;
+use crate::conn::Conn;
+use crate::cookies::Jar;
+use crate::format::Scratch;
+use crate::lane::Lane;
+use crate::link::Completions;
+use crate::precision::InForce;
+use crate::record::Recorder;
 use crate::samples::{Redactor, Samples};
-use crate::source::Source;
-use http::HeaderValue;
+use crate::seeds::Label;
+use crate::trip::{NEVER, Trip, TripId};
 use shakedown_core::event::HaltBy;
 use shakedown_core::seams::{LoadMode, Sink};
 use shakedown_core::snapshot::Failure;
-use shakedown_core::{Arm, Cell as Counts, Epoch, Input, Offset};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use shakedown_core::{Arm, Epoch, Input, Offset, Span};
+use shakedown_net::Handle;
+use slab::Slab;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
 
-/// Logical requests in flight when the plan sets no limit.
-pub const DEFAULT_IN_FLIGHT: u64 = 10_000;
-/// Most journeys under way, thinking ones too; more arrivals are dropped.
-pub const MAX_JOURNEYS: u64 = 1_000_000;
+/// Most journeys under way in one worker, thinking ones too; more arrivals are dropped.
+pub const MAX_JOURNEYS: usize = 1_000_000;
 
-/// Shared by the tasks of a worker.
-pub struct World {
+/// Who is woken by a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wake {
+    /// A trip that thinks or backs off.
+    Trip(TripId),
+    /// A closed-model user.
+    User(u32),
+}
+
+/// A closed-model user.
+#[derive(Debug)]
+pub struct User {
+    /// Its stream.
+    pub lane: u32,
+    /// Its number in the stream.
+    pub number: u64,
+    /// Arrivals it has made.
+    pub turn: u64,
+    /// When its next one is due.
+    pub due: i64,
+    /// When its stream ends.
+    pub end: i64,
+    /// Its cookies between arrivals.
+    pub jar: Option<Jar>,
+}
+
+/// Which of the run's arrivals are this worker's.
+#[derive(Clone, Copy, Debug)]
+pub struct Part {
+    /// Its number among all workers of all segments.
+    pub index: u32,
+    /// How many there are.
+    pub of: u32,
+}
+
+/// A worker's world.
+pub struct World<'a> {
     /// Streams.
-    pub lanes: Vec<Lane>,
-    /// Value of `x-shakedown-run`.
-    pub run: HeaderValue,
-    /// The run ID as text: it makes trace IDs differ between runs of one seed.
-    pub run_id: String,
-    /// Base URLs by target name.
-    pub targets: BTreeMap<String, String>,
+    pub lanes: Vec<Lane<'a>>,
+    /// Arrivals under way.
+    pub trips: Slab<Trip>,
+    /// Connections of the direct path.
+    pub conns: Slab<Conn>,
+    /// Closed-model users.
+    pub users: Vec<User>,
+    /// Users who may not send now.
+    pub parked: Vec<u32>,
+    /// Users whose turn it is.
+    pub turns: VecDeque<u32>,
+    /// Trips of users that wait for the rate.
+    pub gated: VecDeque<TripId>,
+    /// When the first of them may be looked at.
+    pub gate: i64,
+    /// Timers.
+    pub wakes: BinaryHeap<Reverse<(i64, Wake)>>,
     /// Counts.
-    pub recorder: RefCell<Recorder>,
+    pub recorder: Recorder,
     /// Samples.
-    pub samples: RefCell<Samples>,
+    pub samples: Samples,
     /// Takes secrets out of samples.
     pub redactor: Redactor,
-    /// Wakes on time.
-    pub alarm: Rc<Alarm>,
+    /// The run ID, which makes trace IDs differ between runs of one seed.
+    pub run: Label,
     /// Offset 0.
     pub epoch: Epoch,
-    /// Where snapshots go.
+    /// The time as it was last looked at, ns after the epoch.
+    pub now: i64,
+    /// When the kernel was last asked what is ready.
+    pub looked: i64,
+    /// What others learn.
     pub sink: Arc<dyn Sink>,
-    /// Limits of the plan.
-    pub limits: Caps,
-    /// Changes whenever mode or stop do.
-    pub changes: watch::Sender<()>,
-    in_flight: Cell<u64>,
-    journeys: Cell<u64>,
-    attempts: Cell<u64>,
-    mode: Cell<LoadMode>,
-    stopped: Cell<bool>,
-    halted: Cell<bool>,
-    resumed: Cell<Offset>,
-}
-
-/// Ceilings that load keeps itself.
-#[derive(Clone, Copy, Debug)]
-pub struct Caps {
-    /// Most logical requests in flight.
+    /// Shared limits.
+    pub ceilings: Arc<Ceilings>,
+    /// What is in force.
+    pub force: InForce,
+    /// Which arrivals are its own.
+    pub part: Part,
+    /// The loop.
+    pub handle: Handle,
+    /// What tasks have to say.
+    pub completions: Rc<Completions>,
+    /// Buffers.
+    pub scratch: Scratch,
+    /// What is read.
+    pub buffer: Vec<u8>,
+    /// The trip whose request lies in the scratch buffer.
+    pub drafted: Option<u32>,
+    /// Logical requests in flight.
     pub in_flight: u64,
-    /// Most attempts in all.
-    pub requests: u64,
+    /// When the probe asks next.
+    pub probe: Option<i64>,
+    /// How often it has asked.
+    pub probed: u64,
+    mode: LoadMode,
+    stopped: bool,
+    lives: u32,
 }
 
-/// One stream of a worker.
-pub struct Lane {
-    /// Connections.
-    pub pool: Pool,
-    /// All arrivals are out.
-    pub ended: Cell<bool>,
-    /// When its shape began.
-    pub started: Cell<Option<Offset>>,
-    /// The arrivals once more, for counting what was due.
-    pub asked: RefCell<Option<Source>>,
-    /// Dimensions of each journey's steps.
-    pub steps: Vec<Vec<Vec<DimId>>>,
-    /// Dimension of each journey, if any.
-    pub journeys: Vec<Vec<DimId>>,
-    streams: Arc<Vec<Stream>>,
-    index: usize,
-    in_flight: Cell<u64>,
+/// What a world is made of.
+pub struct Parts<'a> {
+    /// Streams.
+    pub lanes: Vec<Lane<'a>>,
+    /// Counts.
+    pub recorder: Recorder,
+    /// Samples and what cleans them.
+    pub samples: (Samples, Redactor),
+    /// The run ID.
+    pub run: Label,
+    /// Epoch and sink.
+    pub clock: (Epoch, Arc<dyn Sink>),
+    /// Limits.
+    pub ceilings: Arc<Ceilings>,
+    /// Precision.
+    pub force: InForce,
+    /// Which arrivals.
+    pub part: Part,
+    /// The loop.
+    pub handle: Handle,
+    /// What tasks have to say.
+    pub completions: Rc<Completions>,
 }
 
-/// One logical request in flight; gone when dropped.
-pub struct Flight {
-    world: Rc<World>,
-    lane: usize,
-}
-
-/// One journey under way; gone when dropped.
-pub struct Trip(Rc<World>);
-
-impl Lane {
-    /// A lane for stream `index`; its dimensions are entered into `recorder`.
-    #[must_use]
-    pub fn new(streams: &Arc<Vec<Stream>>, index: usize, pool: Pool, recorder: &mut Recorder) -> Lane {
-        let spec = &streams[index];
-        let dims_of = |step: &Step, recorder: &mut Recorder| match step {
-            Step::Request(r) => std::iter::once(WHOLE).chain(r.dim.clone().map(|d| recorder.dim(d))).collect(),
-            Step::Think(..) => Vec::new(),
-        };
-        let steps = spec.journeys.iter().map(|j| j.steps.iter().map(|s| dims_of(s, recorder)).collect()).collect();
-        let journeys = spec.journeys.iter().map(|j| j.dim.clone().map(|d| recorder.dim(d)).into_iter().collect()).collect();
-        Lane {
-            pool,
-            ended: Cell::new(false),
-            started: Cell::new(None),
-            asked: RefCell::new(None),
-            steps,
-            journeys,
-            streams: Arc::clone(streams),
-            index,
-            in_flight: Cell::new(0),
-        }
-    }
-
-    /// The compiled stream.
-    #[must_use]
-    pub fn spec(&self) -> &Stream {
-        &self.streams[self.index]
-    }
-
-    /// Counts arrivals that became due up to `now`, by the pacer alone.
-    pub fn count_asked(&self, now: Offset, recorder: &mut Recorder) {
-        let due = self.pass(now);
-        recorder.totals(self.spec().index).asked += due;
-    }
-
-    /// Takes the arrivals due up to `now` out of the counting source; how many.
-    fn pass(&self, now: Offset) -> u64 {
-        match (self.started.get(), &mut *self.asked.borrow_mut()) {
-            (Some(start), Some(asked)) if now >= start => asked.take_until(now.since(start), self.spec().log.as_ref()),
-            _ => 0,
-        }
-    }
-}
-
-impl World {
+impl<'a> World<'a> {
     /// A world in mode `Full`.
-    #[allow(clippy::too_many_arguments, reason = "one call, in the worker")]
     #[must_use]
-    pub fn new(
-        lanes: Vec<Lane>,
-        run_id: String,
-        run: HeaderValue,
-        targets: BTreeMap<String, String>,
-        recorder: Recorder,
-        samples: (Samples, Redactor),
-        alarm: Rc<Alarm>,
-        clock: (Epoch, Arc<dyn Sink>),
-        limits: Caps,
-    ) -> World {
+    pub fn new(parts: Parts<'a>) -> World<'a> {
         World {
-            lanes,
-            run,
-            run_id,
-            targets,
-            recorder: RefCell::new(recorder),
-            samples: RefCell::new(samples.0),
-            redactor: samples.1,
-            alarm,
-            epoch: clock.0,
-            sink: clock.1,
-            limits,
-            changes: watch::channel(()).0,
-            in_flight: Cell::new(0),
-            journeys: Cell::new(0),
-            attempts: Cell::new(0),
-            mode: Cell::new(LoadMode::Full),
-            stopped: Cell::new(false),
-            halted: Cell::new(false),
-            resumed: Cell::new(Offset(i64::MIN)),
+            lanes: parts.lanes,
+            trips: Slab::new(),
+            conns: Slab::new(),
+            users: Vec::new(),
+            parked: Vec::new(),
+            turns: VecDeque::new(),
+            gated: VecDeque::new(),
+            gate: NEVER,
+            wakes: BinaryHeap::new(),
+            recorder: parts.recorder,
+            samples: parts.samples.0,
+            redactor: parts.samples.1,
+            run: parts.run,
+            epoch: parts.clock.0,
+            now: parts.clock.0.offset(Instant::now()).0,
+            looked: NEVER,
+            sink: parts.clock.1,
+            ceilings: parts.ceilings,
+            force: parts.force,
+            part: parts.part,
+            handle: parts.handle,
+            completions: parts.completions,
+            scratch: Scratch::default(),
+            buffer: vec![0; crate::conn::READ],
+            drafted: None,
+            in_flight: 0,
+            probe: None,
+            probed: 0,
+            mode: LoadMode::Full,
+            stopped: false,
+            lives: 0,
         }
     }
 
-    /// The offset now.
-    #[must_use]
-    pub fn now(&self) -> Offset {
-        self.epoch.offset(Instant::now())
+    /// Looks at the clock.
+    #[inline]
+    pub fn tick(&mut self) -> i64 {
+        self.now = self.epoch.offset(Instant::now()).0;
+        self.now
     }
 
     /// The moment of an offset.
     #[must_use]
-    pub fn instant(&self, at: Offset) -> Instant {
-        let span = Duration::from_nanos(at.0.unsigned_abs());
-        if at.0 >= 0 { self.epoch.0 + span } else { self.epoch.0.checked_sub(span).unwrap_or(self.epoch.0) }
+    pub fn instant(&self, at: i64) -> Instant {
+        let span = Duration::from_nanos(at.unsigned_abs());
+        if at >= 0 { self.epoch.0 + span } else { self.epoch.0.checked_sub(span).unwrap_or(self.epoch.0) }
     }
 
     /// The mode now.
     #[must_use]
     pub fn mode(&self) -> LoadMode {
-        self.mode.get()
-    }
-
-    /// Arrivals before this offset fell into a time without load.
-    #[must_use]
-    pub fn resumed(&self) -> Offset {
-        self.resumed.get()
+        self.mode
     }
 
     /// Streams send (and arrivals count as asked).
+    #[inline]
     #[must_use]
     pub fn flowing(&self) -> bool {
-        matches!(self.mode.get(), LoadMode::Full | LoadMode::Finish) && !self.stopped.get()
+        matches!(self.mode, LoadMode::Full | LoadMode::Finish) && !self.stopped
     }
 
     /// Whether another request of a journey (or of the probe) may be sent.
+    #[inline]
     #[must_use]
     pub fn may_send(&self, probe: bool) -> bool {
-        !self.stopped.get() && !self.halted.get() && if probe { self.mode.get() == LoadMode::Probe } else { self.flowing() }
+        !self.stopped && !self.ceilings.halted() && if probe { self.mode == LoadMode::Probe } else { self.flowing() }
     }
 
-    /// Changes the mode at `now`: what was due under the old one is counted first.
-    pub fn set_mode(&self, mode: LoadMode, now: Offset) {
-        let flowed = self.flowing();
-        self.count_asked(now);
-        self.mode.set(mode);
-        for lane in &self.lanes {
-            if !flowed {
-                lane.pass(now);
-            }
-            if let Some(asked) = &mut *lane.asked.borrow_mut() {
-                asked.go_on(mode == LoadMode::Full);
+    /// Changes the mode: what was due under the old one is released first.
+    pub fn set_mode(&mut self, mode: LoadMode) {
+        let now = self.tick();
+        self.release(now);
+        self.mode = mode;
+        for lane in &mut self.lanes {
+            if let Some(source) = &mut lane.source {
+                source.go_on(mode == LoadMode::Full);
             }
         }
-        if !flowed && self.flowing() {
-            self.resumed.set(now);
-        }
-        self.changes.send_replace(());
+        self.probe = None;
+        self.unpark();
     }
 
-    /// Nothing is sent any more.
-    pub fn stop(&self) {
-        self.count_asked(self.now());
-        self.stopped.set(true);
-        self.changes.send_replace(());
+    /// Users who could not send look again.
+    fn unpark(&mut self) {
+        let now = self.now;
+        for user in std::mem::take(&mut self.parked) {
+            let due = &mut self.users[user as usize].due;
+            *due = now.max(*due);
+            self.turns.push_back(user);
+        }
     }
 
-    /// Counts what became due up to `now`, while streams flow.
-    pub fn count_asked(&self, now: Offset) {
-        if self.flowing() {
-            let mut recorder = self.recorder.borrow_mut();
-            self.lanes.iter().for_each(|lane| lane.count_asked(now, &mut recorder));
-        }
+    /// Releases what is due; nothing is sent after that.
+    pub fn stop(&mut self) {
+        let now = self.tick();
+        self.release(now);
+        self.stopped = true;
+    }
+
+    /// Whether it was stopped.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// A number that no living entry of the same place has.
+    pub fn life(&mut self) -> u32 {
+        self.lives = self.lives.wrapping_add(1) & 0x3fff_ffff;
+        self.lives
+    }
+
+    /// The trip of that name, if it is still under way.
+    #[must_use]
+    pub fn alive(&self, id: TripId) -> bool {
+        self.trips.get(id.index as usize).is_some_and(|t| t.life == id.life)
+    }
+
+    /// Wakes someone at `due`, on the grid.
+    pub fn wake_at(&mut self, due: i64, whom: Wake) {
+        self.wakes.push(Reverse((self.force.wake(due), whom)));
     }
 
     /// Takes one attempt from `limits.requests`; the first refusal halts the run.
+    #[inline]
     #[must_use]
     pub fn take_attempt(&self) -> bool {
-        if self.attempts.get() < self.limits.requests {
-            self.attempts.set(self.attempts.get() + 1);
-            return true;
+        match self.ceilings.take_attempt() {
+            Ok(()) => true,
+            Err(first) => {
+                if first {
+                    self.sink.send(Input::Halt(HaltBy::Limit("requests".to_owned())));
+                }
+                false
+            }
         }
-        if !self.halted.replace(true) {
-            self.sink.send(Input::Halt(HaltBy::Limit("requests".to_owned())));
-        }
-        false
     }
 
-    /// Room for one more logical request of a new arrival; `None` at the limit.
+    /// Room for one more logical request of a new arrival.
+    #[inline]
     #[must_use]
-    pub fn admit(self: &Rc<World>, lane: usize) -> Option<(Flight, Trip)> {
-        if self.in_flight.get() >= self.limits.in_flight || self.journeys.get() >= MAX_JOURNEYS {
-            return None;
+    pub fn admit(&mut self, lane: u32) -> bool {
+        if self.trips.len() >= MAX_JOURNEYS || !self.ceilings.admit() {
+            return false;
         }
-        self.journeys.set(self.journeys.get() + 1);
-        Some((self.fly(lane), Trip(Rc::clone(self))))
+        self.in_flight += 1;
+        self.lanes[lane as usize].in_flight += 1;
+        true
     }
 
-    /// One more logical request of a journey that was admitted already.
-    #[must_use]
-    pub fn fly(self: &Rc<World>, lane: usize) -> Flight {
-        self.in_flight.set(self.in_flight.get() + 1);
-        self.lanes[lane].in_flight.set(self.lanes[lane].in_flight.get() + 1);
-        Flight { world: Rc::clone(self), lane }
-    }
-
-    /// Logical requests in flight.
-    #[must_use]
-    pub fn in_flight(&self) -> u64 {
-        self.in_flight.get()
-    }
-
-    /// Hands over everything observed up to now. `cpu` is the worker's processor time since the last snapshot.
-    pub fn emit(&self, cpu: u64) {
-        let now = self.now();
-        self.count_asked(now);
-        let mut recorder = self.recorder.borrow_mut();
-        for lane in self.lanes.iter().filter(|l| l.started.get().is_some()) {
-            let totals = recorder.totals(lane.spec().index);
-            totals.in_flight = lane.in_flight.get();
-            totals.ended = lane.ended.get();
+    /// Counts a trip as in flight again.
+    pub fn fly(&mut self, trip: u32) {
+        let trip = &mut self.trips[trip as usize];
+        if !std::mem::replace(&mut trip.flying, true) {
+            self.ceilings.fly();
+            self.in_flight += 1;
+            self.lanes[trip.lane as usize].in_flight += 1;
         }
-        let snapshot = recorder.take(now, cpu);
-        drop(recorder);
-        self.sink.send(Input::Snapshot(snapshot));
+    }
+
+    /// Counts a trip as in flight no more.
+    pub fn land(&mut self, trip: u32) {
+        let trip = &mut self.trips[trip as usize];
+        if std::mem::replace(&mut trip.flying, false) {
+            self.ceilings.land();
+            self.in_flight -= 1;
+            self.lanes[trip.lane as usize].in_flight -= 1;
+        }
     }
 
     /// An arrival that was not admitted.
-    pub fn drop_arrival(&self, lane: usize, journey: Option<usize>, due: Offset) {
-        let lane = &self.lanes[lane];
-        let mut recorder = self.recorder.borrow_mut();
-        let (slice, stream) = (recorder.slice(due), lane.spec().index);
-        recorder.totals(stream).dropped += 1;
-        let first = journey.and_then(|j| lane.steps[j].iter().find(|dims| !dims.is_empty()));
-        let dims = first.map_or(&[WHOLE][..], Vec::as_slice).iter().chain(journey.map_or(&[][..], |j| &lane.journeys[j]));
-        for &dim in dims {
-            recorder.cell(slice, stream, Arm::All, dim, |c: &mut Counts| {
-                c.due += 1;
-                *c.failed.entry(Failure::Dropped).or_default() += 1;
-            });
+    pub fn drop_arrival(&mut self, lane: u32, journey: Option<u32>, due: i64) {
+        let lane = &self.lanes[lane as usize];
+        let slice = self.recorder.slice(Offset(due));
+        self.recorder.totals(lane.spec.index).dropped += 1;
+        let route = journey.map(|j| &lane.routes[j as usize]);
+        let first = route.and_then(|r| r.steps.iter().flatten().next()).map_or(&lane.rows, |ready| &ready.rows);
+        for rows in first.iter().chain(route.iter().flat_map(|r| &r.rows)) {
+            let tally = self.recorder.at(slice, rows.of(Arm::All));
+            tally.due(1);
+            tally.failed(Failure::Dropped);
         }
     }
-}
 
-impl Drop for Flight {
-    fn drop(&mut self) {
-        self.world.in_flight.set(self.world.in_flight.get() - 1);
-        let lane = &self.world.lanes[self.lane].in_flight;
-        lane.set(lane.get() - 1);
+    /// Everything observed since the last call. `cpu` is the worker's processor time since then.
+    pub fn take(&mut self, cpu: u64) -> shakedown_core::Snapshot {
+        let now = self.tick();
+        self.release(now);
+        for lane in self.lanes.iter().filter(|l| l.started.is_some()) {
+            let totals = self.recorder.totals(lane.spec.index);
+            totals.in_flight = lane.in_flight;
+            totals.ended = lane.ended;
+        }
+        let now = Offset(self.tick());
+        self.recorder.take(now, cpu)
     }
-}
 
-impl Drop for Trip {
-    fn drop(&mut self) {
-        self.0.journeys.set(self.0.journeys.get() - 1);
+    /// The span from `earlier` to `later`, zero when it is the other way round.
+    #[inline]
+    #[must_use]
+    pub fn since(later: i64, earlier: i64) -> u64 {
+        Offset(later).since(Offset(earlier)).0
+    }
+
+    /// `due` plus a span.
+    #[must_use]
+    pub fn plus(due: i64, span: Span) -> i64 {
+        Offset(due).plus(span).0
     }
 }

@@ -1,31 +1,29 @@
-//! Making connections: where to, from where, through what; how long each part took. Must not keep connections.
+//! Making connections along a route; how long each part took. Must not keep connections.
 
+use crate::dial;
+use crate::proxy;
 use crate::reactor::Handle;
+use crate::route::{End, Route, Scheme};
+use crate::site::Site;
 use crate::socket::Socket;
-use crate::stream::Stream;
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use shakedown_core::seams::Endpoints;
+use crate::stream::{Stream, TlsStream};
+use crate::tls::TlsClient;
+use crate::trouble::NoConnection;
 use shakedown_core::snapshot::Failure;
-use shakedown_core::{AllowList, Allowed};
+use shakedown_core::{Allowed, Fail};
 use std::io;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// Where connections lead. Every address goes through the allow check each time it becomes known.
-#[derive(Clone, Debug)]
-pub enum Place {
-    /// An endpoint of the run, looked up anew for every connection.
-    Endpoint(String, Endpoints, AllowList),
-    /// One address.
-    Address(Allowed),
-}
+/// How long a target may take to be resolved and to accept the first connection.
+pub const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// How long an address may take when there is another one to be tried.
+const EACH_WITHIN: Duration = Duration::from_secs(1);
 
-/// Makes connections to one place.
-#[derive(Debug)]
+/// Makes connections along a route, on one loop. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Connector {
     handle: Handle,
-    place: Place,
+    route: Route,
 }
 
 /// A new connection and what it took.
@@ -43,23 +41,46 @@ pub struct Connected {
     pub alpn: Option<Vec<u8>>,
 }
 
-/// Why there is no connection.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
-pub struct NoConnection {
-    /// Kind.
-    pub kind: Failure,
-    /// In words, with the address.
-    pub why: String,
-    /// The system's error number, for counting what ran out.
-    pub errno: Option<i32>,
-}
-
 impl Connector {
     /// A connector on a loop.
     #[must_use]
-    pub fn new(handle: Handle, place: Place) -> Connector {
-        Connector { handle, place }
+    pub fn new(handle: &Handle, route: &Route) -> Connector {
+        Connector { handle: handle.clone(), route: route.clone() }
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The loop it works on.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Sees that the target is there: resolves its name and makes one connection without a handshake, within
+    /// [`CHECK_WITHIN`]. Of a datagram target only the name is seen to.
+    ///
+    /// # Errors
+    /// Names the target, its address and what is wrong with it.
+    pub async fn check(&self) -> Result<(), Fail> {
+        let parts = &self.route.0;
+        let until = Instant::now() + CHECK_WITHIN;
+        let at = |why: String| Fail::new(format!("target `{}` at {}: {why}", parts.name, parts.at));
+        if let End::Site(site) = &parts.end {
+            let found = self.handle.before(until, site.addresses(&self.handle)).await;
+            found.ok_or_else(|| at(format!("was not resolved within {CHECK_WITHIN:?}")))?.map_err(|e| at(e.why))?;
+        }
+        if parts.scheme == Scheme::Udp {
+            return self.datagram().await.map(drop).map_err(|e| at(e.why));
+        }
+        match self.handle.before(until, self.open()).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(e)) => Err(at(format!("cannot be reached: {}", e.why))),
+            None => Err(at(format!("cannot be reached: no answer within {CHECK_WITHIN:?}"))),
+        }
     }
 
     /// Makes a connection. Has no time limit of its own: whoever waits gives up by dropping it.
@@ -68,36 +89,100 @@ impl Connector {
     /// Why there is none.
     pub async fn connect(&self) -> Result<Connected, NoConnection> {
         let started = Instant::now();
-        let allowed = match &self.place {
-            Place::Address(address) => *address,
-            Place::Endpoint(name, endpoints, allow) => {
-                let gone = |why: String| NoConnection { kind: Failure::Connect, why, errno: None };
-                let addr = endpoints.get(name).ok_or_else(|| gone(format!("endpoint {name} is gone")))?;
-                allow.check(addr).map_err(|e| gone(e.0))?
-            }
+        let (socket, place) = self.open().await?;
+        let connect = started.elapsed();
+        let Some(tls) = &self.route.0.tls else {
+            return Ok(Connected { stream: Stream::Plain(socket), connect, tls: None, resumed: false, alpn: None });
         };
-        let address = allowed.addr();
-        let socket = self.tcp(address).await.map_err(|e| {
-            let kind = if e.kind() == io::ErrorKind::ConnectionRefused { Failure::Refused } else { Failure::Connect };
-            NoConnection { kind, why: format!("{address}: {e}"), errno: e.raw_os_error() }
-        })?;
-        Ok(Connected { stream: Stream::Plain(socket), connect: started.elapsed(), tls: None, resumed: false, alpn: None })
+        let began = Instant::now();
+        let stream = handshake(tls, socket).await.map_err(|e| NoConnection::handshake(&place, &e))?;
+        let took = began.elapsed();
+        let session = stream.session();
+        if let Some(why) = tls.refuse(session) {
+            return Err(NoConnection::new(Failure::Tls, format!("{place}: TLS: {why}")));
+        }
+        let (resumed, alpn) = (session.resumed(), session.alpn().map(<[u8]>::to_vec));
+        Ok(Connected { stream: Stream::Tls(stream), connect, tls: Some(took), resumed, alpn })
     }
 
-    async fn tcp(&self, address: SocketAddr) -> io::Result<Socket> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let fd = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        sockopt::set_tcp_nodelay(&fd, true)?;
-        match rustix::net::connect(&fd, &address) {
-            Ok(()) | Err(Errno::INPROGRESS) => {}
-            Err(e) => return Err(e.into()),
+    /// A datagram socket that sends to and receives from the target only.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn datagram(&self) -> Result<Socket, NoConnection> {
+        let End::Site(site) = &self.route.0.end else {
+            return Err(NoConnection::new(Failure::Connect, "datagrams to Unix sockets are not supported"));
+        };
+        let addresses = site.addresses(&self.handle).await?;
+        let mut why = None;
+        for to in addresses.iter() {
+            let made = self.source(*to).and_then(|from| dial::datagram(&self.handle, *to, from));
+            match made {
+                Ok(socket) => return Ok(socket),
+                Err(e) => why = Some(NoConnection::system(&to.addr().to_string(), &e)),
+            }
         }
-        let socket = Socket::new(&self.handle, fd)?;
-        socket.writable().await;
-        match sockopt::socket_error(&socket)? {
-            Ok(()) => Ok(socket),
-            Err(e) => Err(e.into()),
-        }
+        Err(why.expect("a site has an address"))
     }
+
+    /// A connection on which the handshake or the first request comes next, and where it leads, for people.
+    async fn open(&self) -> Result<(Socket, String), NoConnection> {
+        let parts = &self.route.0;
+        let site = match &parts.end {
+            End::Site(site) => site,
+            End::Unix(path) => {
+                let place = path.display().to_string();
+                let socket = dial::unix(&self.handle, path).await.map_err(|e| NoConnection::system(&place, &e))?;
+                return Ok((socket, place));
+            }
+        };
+        // With a proxy too: what the target's name means here must be allowed, though the proxy resolves it itself.
+        let addresses = site.addresses(&self.handle).await?;
+        let Some(via) = &parts.proxy else { return self.dial(site, &addresses).await };
+        let within = |e: NoConnection| NoConnection { why: format!("proxy {}: {}", via.at, e.why), ..e };
+        let proxies = via.site.addresses(&self.handle).await.map_err(within)?;
+        let (mut socket, place) = self.dial(&via.site, &proxies).await.map_err(within)?;
+        if !parts.absolute_form {
+            proxy::tunnel(&mut socket, &via.at, &via.wanted).await?;
+        }
+        Ok((socket, place))
+    }
+
+    /// Tries the addresses in turn, beginning with the one that took the last connection.
+    async fn dial(&self, site: &Site, addresses: &[Allowed]) -> Result<(Socket, String), NoConnection> {
+        let (count, begin) = (addresses.len(), site.begin(addresses.len()));
+        let mut why = None;
+        for step in 0..count {
+            let index = (begin + step) % count;
+            let to = addresses[index];
+            let place = to.addr().to_string();
+            match self.attempt(to, step + 1 == count).await {
+                Ok(socket) => {
+                    site.took(index);
+                    return Ok((socket, place));
+                }
+                Err(e) => why = Some(NoConnection::system(&place, &e)),
+            }
+        }
+        Err(why.expect("a site has an address"))
+    }
+
+    async fn attempt(&self, to: Allowed, last: bool) -> io::Result<Socket> {
+        let from = self.source(to)?;
+        let attempt = dial::tcp(&self.handle, to, from);
+        if last {
+            return attempt.await;
+        }
+        let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {EACH_WITHIN:?}"));
+        self.handle.before(Instant::now() + EACH_WITHIN, attempt).await.unwrap_or_else(|| Err(late()))
+    }
+
+    fn source(&self, to: Allowed) -> io::Result<Option<std::net::IpAddr>> {
+        let none = || io::Error::new(io::ErrorKind::AddrNotAvailable, "none of `sources` is of its address family");
+        self.route.source(to.addr()).map_err(|()| none())
+    }
+}
+
+async fn handshake(tls: &TlsClient, socket: Socket) -> io::Result<TlsStream> {
+    TlsStream::handshake(socket, tls.session()?).await
 }

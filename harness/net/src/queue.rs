@@ -15,6 +15,8 @@ use std::thread::ThreadId;
 #[derive(Debug)]
 pub(crate) struct Queue {
     woken: Mutex<Vec<TaskId>>,
+    /// Something is in it; spares the lock in turns that wake nobody.
+    some: AtomicBool,
     bell: OwnedFd,
     home: ThreadId,
 }
@@ -35,7 +37,7 @@ impl Queue {
     /// A queue for the calling thread.
     pub(crate) fn new() -> io::Result<Arc<Queue>> {
         let bell = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
-        Ok(Arc::new(Queue { woken: Mutex::default(), bell, home: std::thread::current().id() }))
+        Ok(Arc::new(Queue { woken: Mutex::default(), some: AtomicBool::new(false), bell, home: std::thread::current().id() }))
     }
 
     /// To be registered with epoll.
@@ -45,12 +47,17 @@ impl Queue {
 
     /// Takes what was woken since; `into` is empty and gives its room in exchange.
     pub(crate) fn take(&self, into: &mut Vec<TaskId>) {
-        std::mem::swap(&mut *self.woken.lock().expect("no holder panics"), into);
+        if self.is_empty() {
+            return;
+        }
+        let mut woken = self.woken.lock().expect("no holder panics");
+        self.some.store(false, Ordering::Relaxed);
+        std::mem::swap(&mut *woken, into);
     }
 
     /// Nobody was woken.
     pub(crate) fn is_empty(&self) -> bool {
-        self.woken.lock().expect("no holder panics").is_empty()
+        !self.some.load(Ordering::Acquire)
     }
 
     /// Silences the bell once it was heard.
@@ -91,7 +98,10 @@ impl Wake for Bell {
         if self.queued.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.queue.woken.lock().expect("no holder panics").push(self.id);
+        let mut woken = self.queue.woken.lock().expect("no holder panics");
+        woken.push(self.id);
+        self.queue.some.store(true, Ordering::Release);
+        drop(woken);
         if std::thread::current().id() != self.queue.home {
             self.queue.ring();
         }

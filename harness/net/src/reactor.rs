@@ -7,7 +7,7 @@ use crate::task::{TaskId, Tasks};
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 use slab::Slab;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -23,6 +23,8 @@ use std::time::{Duration, Instant};
 const EVENTS: usize = 256;
 /// Most tasks polled in one turn; the rest waits for the next, so that deadlines are kept.
 const POLLS: usize = 256;
+/// Between so many polls the owner's deadline is looked at.
+const LOOK_EVERY: usize = 8;
 /// Marks descriptors that the loop's owner registered itself.
 const DIRECT: u64 = 1 << 63;
 /// The eventfd.
@@ -37,6 +39,8 @@ pub struct Ready {
     pub readable: bool,
     /// Bytes fit, or a connect has come out.
     pub writable: bool,
+    /// The peer sends nothing more, or the connection is broken; what it sent before can still be read.
+    pub ended: bool,
 }
 
 /// A socket of tasks.
@@ -52,7 +56,8 @@ struct Inner {
     tasks: RefCell<Tasks>,
     sources: RefCell<Slab<Source>>,
     sleepers: RefCell<BTreeMap<(Instant, u64), Waker>>,
-    sleeps: std::cell::Cell<u64>,
+    sleeps: Cell<u64>,
+    soon: Cell<bool>,
 }
 
 /// What tasks and the owner do with a loop. Cheap to clone; stays on its thread.
@@ -63,7 +68,7 @@ pub struct Handle(Rc<Inner>);
 pub struct Reactor {
     handle: Handle,
     events: Vec<epoll::Event>,
-    woken: Vec<TaskId>,
+    /// Woken and not yet polled, the next one last.
     left: Vec<TaskId>,
 }
 
@@ -83,10 +88,11 @@ impl Reactor {
             tasks: RefCell::default(),
             sources: RefCell::default(),
             sleepers: RefCell::default(),
-            sleeps: std::cell::Cell::new(0),
+            sleeps: Cell::new(0),
+            soon: Cell::new(false),
         };
         let events = Vec::with_capacity(EVENTS);
-        Ok(Reactor { handle: Handle(Rc::new(inner)), events, woken: Vec::new(), left: Vec::new() })
+        Ok(Reactor { handle: Handle(Rc::new(inner)), events, left: Vec::new() })
     }
 
     /// What tasks work with.
@@ -95,40 +101,59 @@ impl Reactor {
         &self.handle
     }
 
-    /// Waits until something happens, at the latest until `deadline`; the last `spin` before it without sleeping. Runs
-    /// tasks that were woken and puts what became ready of the owner's own descriptors into `ready` (cleared first).
+    /// Waits until something happens, at the latest until `deadline`; the last `spin` before it without sleeping (the
+    /// sleeps of tasks are not spun for). Runs tasks that were woken and puts what became ready of the owner's own
+    /// descriptors into `ready` (cleared first). Does not sleep when a task ended in it or asked for that
+    /// ([`Handle::return_soon`]): the owner may have something to take up.
     ///
     /// # Errors
     /// When the kernel refuses to wait: the loop is of no further use.
     pub fn turn(&mut self, deadline: Option<Instant>, spin: Duration, ready: &mut Vec<Ready>) -> io::Result<()> {
         ready.clear();
-        self.run_tasks();
-        let idle = self.left.is_empty() && self.handle.0.queue.is_empty();
-        let until = match (deadline, self.handle.first_sleeper()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        self.wait(if idle { Wait::Until(until) } else { Wait::Look }, spin)?;
-        self.sort_events(ready);
-        self.handle.wake_sleepers();
-        self.run_tasks();
-        Ok(())
-    }
-
-    fn wait(&mut self, wait: Wait, spin: Duration) -> io::Result<()> {
-        let Wait::Until(until) = wait else { return self.poll(Some(Duration::ZERO)) };
-        let Some(until) = until else { return self.poll(None) };
-        let left = until.saturating_duration_since(Instant::now());
-        if left > spin {
-            self.poll(Some(left - spin))?;
-            if !self.events.is_empty() || spin.is_zero() {
-                return Ok(());
-            }
+        self.handle.0.soon.set(false);
+        self.run_tasks(deadline);
+        if self.left.is_empty() && self.handle.0.queue.is_empty() && !self.handle.0.soon.get() {
+            self.wait(deadline, spin)?;
         } else {
             self.poll(Some(Duration::ZERO))?;
         }
+        self.sort_events(ready);
+        self.handle.wake_sleepers();
+        self.run_tasks(deadline);
+        Ok(())
+    }
+
+    /// Drives the loop until `work` is done or `until` has come (`None` then; it is dropped).
+    ///
+    /// # Errors
+    /// When the kernel refuses to wait.
+    pub fn run<T: 'static>(&mut self, until: Instant, work: impl Future<Output = T> + 'static) -> io::Result<Option<T>> {
+        let done = Rc::new(Cell::new(None));
+        let (into, mut ready) = (Rc::clone(&done), Vec::new());
+        let id = self.handle.spawn(async move { into.set(Some(work.await)) });
+        while Instant::now() < until {
+            self.turn(Some(until), Duration::ZERO, &mut ready)?;
+            if let Some(value) = done.take() {
+                return Ok(Some(value));
+            }
+        }
+        self.handle.cancel(id);
+        Ok(None)
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>, spin: Duration) -> io::Result<()> {
+        let sleeper = self.handle.first_sleeper();
+        // From here on nothing sleeps.
+        let awake = deadline.map(|d| d.checked_sub(spin).unwrap_or(d));
+        let Some(until) = earlier(awake, sleeper) else { return self.poll(None) };
+        self.poll(Some(until.saturating_duration_since(Instant::now())))?;
+        let (Some(awake), Some(end)) = (awake, earlier(deadline, sleeper)) else { return Ok(()) };
+        // Interrupted, or a sleeper's time has come: the wait goes on in the next turn.
+        if spin.is_zero() || Instant::now() < awake {
+            return Ok(());
+        }
         // Bounded by `spin`: descriptors are looked at all the while, so that answers are not seen late.
-        while self.events.is_empty() && Instant::now() < until {
+        while self.events.is_empty() && Instant::now() < end {
             self.poll(Some(Duration::ZERO))?;
         }
         Ok(())
@@ -154,50 +179,51 @@ impl Reactor {
             if token == BELL {
                 self.handle.0.queue.heard();
             } else if token & DIRECT != 0 {
-                ready.push(Ready { token: token & !DIRECT, readable, writable });
+                let ended = flags.intersects(F::RDHUP | F::HUP | F::ERR);
+                ready.push(Ready { token: token & !DIRECT, readable, writable, ended });
             } else {
                 self.handle.source_ready(token, readable, writable);
             }
         }
     }
 
-    fn run_tasks(&mut self) {
-        for _ in 0..POLLS {
-            let id = match self.left.pop() {
-                Some(id) => id,
-                None => {
-                    self.woken.clear();
-                    self.handle.0.queue.take(&mut self.woken);
-                    // Taken from the end, so that the first woken runs first.
-                    self.woken.reverse();
-                    std::mem::swap(&mut self.woken, &mut self.left);
-                    match self.left.pop() {
-                        Some(id) => id,
-                        None => return,
-                    }
-                }
-            };
+    /// Polls woken tasks in the order of their wakes, at most [`POLLS`], and no more once the deadline has come.
+    fn run_tasks(&mut self, deadline: Option<Instant>) {
+        for round in 1..=POLLS {
+            let Some(id) = self.next_woken() else { return };
             let taken = self.handle.0.tasks.borrow_mut().take(id);
             let Some(mut taken) = taken else { continue };
             let ended = taken.poll();
+            if ended {
+                self.handle.return_soon();
+            }
             let gone = self.handle.0.tasks.borrow_mut().put(taken, ended);
             drop(gone);
+            if round % LOOK_EVERY == 0 && deadline.is_some_and(|d| Instant::now() >= d) {
+                return;
+            }
         }
+    }
+
+    fn next_woken(&mut self) -> Option<TaskId> {
+        if self.left.is_empty() {
+            self.handle.0.queue.take(&mut self.left);
+            // Taken from the end, so that the first woken runs first.
+            self.left.reverse();
+        }
+        self.left.pop()
     }
 }
 
-/// How long to wait.
-enum Wait {
-    /// Not at all: tasks are ready.
-    Look,
-    /// Until something happens or this moment.
-    Until(Option<Instant>),
+/// The earlier of two moments that may not be.
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
 }
 
 impl Drop for Reactor {
     /// Ends every task: their sockets and sleeps hold the loop, so it would outlive its owner otherwise.
     fn drop(&mut self) {
-        let all = self.handle.0.tasks.borrow_mut().drain();
+        let all = self.handle.0.tasks.borrow_mut().close();
         drop(all);
     }
 }
@@ -205,9 +231,15 @@ impl Drop for Reactor {
 impl Handle {
     /// Runs a future on this loop; it begins with the next turn.
     pub fn spawn(&self, work: impl Future<Output = ()> + 'static) -> TaskId {
-        let (id, waker) = self.0.tasks.borrow_mut().add(Box::pin(work), &self.0.queue);
-        waker.wake();
-        id
+        let added = self.0.tasks.borrow_mut().add(Box::pin(work), &self.0.queue);
+        match added {
+            Ok((id, waker)) => {
+                waker.wake();
+                id
+            }
+            // The loop is gone.
+            Err(_work) => TaskId::NONE,
+        }
     }
 
     /// Drops a task where it stands; one that has ended is left alone.
@@ -232,6 +264,11 @@ impl Handle {
     #[must_use]
     pub fn notifier(&self) -> Notifier {
         Notifier::new(&self.0.queue)
+    }
+
+    /// Makes the current turn end without sleeping: for tasks that leave something for the loop's owner.
+    pub fn return_soon(&self) {
+        self.0.soon.set(true);
     }
 
     /// Registers a descriptor of the owner's once for its whole life, edge-triggered for both directions. `token` (below
@@ -264,6 +301,14 @@ impl Handle {
         Ok(epoll::delete(&self.0.epoll, fd)?)
     }
 
+    /// Gives a task's descriptor to the owner under `token`; what it is ready for comes anew.
+    pub(crate) fn hand_over(&self, fd: BorrowedFd<'_>, source: usize, token: u64) -> io::Result<()> {
+        use epoll::EventFlags as F;
+        let gone = self.0.sources.borrow_mut().try_remove(source);
+        drop(gone);
+        Ok(epoll::modify(&self.0.epoll, fd, epoll::EventData::new_u64(DIRECT | token), F::IN | F::OUT | F::RDHUP | F::ET)?)
+    }
+
     pub(crate) fn poll_ready(&self, source: usize, write: bool, cx: &mut Context<'_>) -> Poll<()> {
         let mut sources = self.0.sources.borrow_mut();
         let Some(source) = sources.get_mut(source) else { return Poll::Ready(()) };
@@ -271,10 +316,13 @@ impl Handle {
         if source.ready[side] {
             return Poll::Ready(());
         }
-        match &mut source.wakers[side] {
-            Some(waker) => waker.clone_from(cx.waker()),
-            empty => *empty = Some(cx.waker().clone()),
+        if source.wakers[side].as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            return Poll::Pending;
         }
+        let old = source.wakers[side].replace(cx.waker().clone());
+        // Whatever a stranger's waker does when it goes, it does it outside of the borrow.
+        drop(sources);
+        drop(old);
         Poll::Pending
     }
 
@@ -304,7 +352,8 @@ impl Handle {
             self.0.sleeps.set(self.0.sleeps.get() + 1);
             self.0.sleeps.get()
         });
-        self.0.sleepers.borrow_mut().insert((at, number), waker.clone());
+        let old = self.0.sleepers.borrow_mut().insert((at, number), waker.clone());
+        drop(old);
         number
     }
 

@@ -2,13 +2,13 @@
 //! tokio's is involved). Must not connect or interpret bytes.
 
 use crate::reactor::Handle;
+use crate::session::{receive, send};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A stream or datagram socket, registered once for its whole life.
@@ -42,17 +42,29 @@ impl Socket {
         Ok(fd)
     }
 
+    /// The descriptor, given to the loop's owner under `token`.
+    pub(crate) fn hand_over(mut self, token: u64) -> io::Result<OwnedFd> {
+        let fd = self.fd.take().expect(THERE);
+        self.handle.hand_over(fd.as_fd(), self.source, token)?;
+        Ok(fd)
+    }
+
     /// Waits until it can be written to: a connect has come out.
     pub async fn writable(&self) {
         poll_fn(|cx| self.handle.poll_ready(self.source, true, cx)).await;
     }
 
-    /// Reads what is there now.
+    /// Waits until it may be read from: the last [`Socket::try_read`] would not block any more.
+    pub async fn readable(&self) {
+        poll_fn(|cx| self.handle.poll_ready(self.source, false, cx)).await;
+    }
+
+    /// Reads what is there now; of a datagram what fits.
     ///
     /// # Errors
     /// The system's; `WouldBlock` when nothing is there.
     pub fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::net::recv(self.fd.as_ref().expect(THERE), into, RecvFlags::empty()).map(|(n, _)| n)?)
+        self.noted(false, receive(self.as_fd(), into))
     }
 
     /// Writes what fits now.
@@ -60,19 +72,33 @@ impl Socket {
     /// # Errors
     /// The system's; `WouldBlock` when nothing fits.
     pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::net::send(self.fd.as_ref().expect(THERE), bytes, SendFlags::NOSIGNAL)?)
+        self.noted(true, send(self.as_fd(), bytes))
+    }
+
+    /// An attempt to read, made past this type, would have blocked.
+    pub(crate) fn would_block(&self) {
+        self.handle.not_ready(self.source, false);
+    }
+
+    fn noted<T>(&self, write: bool, result: io::Result<T>) -> io::Result<T> {
+        if result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock) {
+            self.handle.not_ready(self.source, write);
+        }
+        result
     }
 
     /// Does `attempt` again each time the socket becomes ready, until it does not block.
-    fn poll_io<T>(&self, write: bool, cx: &mut Context<'_>, mut attempt: impl FnMut() -> rustix::io::Result<T>) -> Poll<io::Result<T>> {
+    pub(crate) fn poll_attempt<T>(
+        &self,
+        write: bool,
+        cx: &mut Context<'_>,
+        mut attempt: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
         loop {
-            if self.handle.poll_ready(self.source, write, cx).is_pending() {
-                return Poll::Pending;
-            }
-            match attempt() {
-                Err(Errno::AGAIN) => self.handle.not_ready(self.source, write),
-                Err(Errno::INTR) => {}
-                other => return Poll::Ready(other.map_err(io::Error::from)),
+            ready!(self.handle.poll_ready(self.source, write, cx));
+            match self.noted(write, attempt(self.as_fd())) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                other => return Poll::Ready(other),
             }
         }
     }
@@ -86,22 +112,15 @@ impl AsFd for Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let (fd, into) = (self.fd.as_ref().expect(THERE), buf.initialize_unfilled());
-        match self.poll_io(false, cx, || rustix::net::recv(fd, &mut *into, RecvFlags::empty()).map(|(n, _)| n)) {
-            Poll::Ready(Ok(n)) => {
-                buf.advance(n);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
-            Poll::Pending => Poll::Pending,
-        }
+        let n = ready!(self.poll_attempt(false, cx, |fd| receive(fd, buf.initialize_unfilled())))?;
+        buf.advance(n);
+        Poll::Ready(Ok(()))
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let fd = self.fd.as_ref().expect(THERE);
-        self.poll_io(true, cx, || rustix::net::send(fd, bytes, SendFlags::NOSIGNAL))
+        self.poll_attempt(true, cx, |fd| send(fd, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -29,6 +29,8 @@ struct Task {
 pub(crate) struct Tasks {
     all: Slab<Task>,
     lives: u64,
+    /// The loop is gone: nothing runs any more.
+    closed: bool,
 }
 
 /// A task taken out to be polled without its table being borrowed.
@@ -38,16 +40,25 @@ pub(crate) struct Taken {
     waker: Waker,
 }
 
+impl TaskId {
+    /// Of a task that never was.
+    pub(crate) const NONE: TaskId = TaskId { index: usize::MAX, life: 0 };
+}
+
 impl Tasks {
-    /// Adds a task; it has to be woken once to begin.
-    pub(crate) fn add(&mut self, work: Work, queue: &Arc<Queue>) -> (TaskId, Waker) {
+    /// Adds a task; it has to be woken once to begin. Without a loop it comes back, to be dropped outside of the table's
+    /// borrow.
+    pub(crate) fn add(&mut self, work: Work, queue: &Arc<Queue>) -> Result<(TaskId, Waker), Work> {
+        if self.closed {
+            return Err(work);
+        }
         self.lives += 1;
         let entry = self.all.vacant_entry();
         let id = TaskId { index: entry.key(), life: self.lives };
         let bell = Bell::new(id, Arc::clone(queue));
         let waker = Waker::from(Arc::clone(&bell));
         entry.insert(Task { life: id.life, work: Some(work), bell, waker: waker.clone() });
-        (id, waker)
+        Ok((id, waker))
     }
 
     /// Takes a woken task out; `None` when it has ended.
@@ -74,8 +85,9 @@ impl Tasks {
         self.all.remove(id.index).work
     }
 
-    /// Takes all out, to be dropped outside of the table's borrow.
-    pub(crate) fn drain(&mut self) -> Vec<Work> {
+    /// Takes all out, to be dropped outside of the table's borrow; no more are taken in.
+    pub(crate) fn close(&mut self) -> Vec<Work> {
+        self.closed = true;
         self.all.drain().filter_map(|t| t.work).collect()
     }
 

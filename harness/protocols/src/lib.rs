@@ -1,109 +1,23 @@
 //! One exchange over protocols other than HTTP/1.1: HTTP/2, gRPC, WebSocket, TCP, UDP. On the loop of `net`; every
 //! client pools its own connections. Must not pace, record, retry or judge.
+//!
+//! HTTP/3 is not here. Its only kept pure Rust client, `h3` over `quinn`, is at 0.0.x and calls itself experimental, and
+//! `quinn` brings timers and a UDP stack of its own: neither would be solid as an instrument, nor on this loop. A target
+//! that asks for it is refused when the scenario is checked, which is better than figures nobody could believe.
 
-use bytes::Bytes;
-use http::{HeaderMap, Method};
-use shakedown_core::Span;
-use shakedown_core::snapshot::Failure;
-use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::Rc;
-use std::time::{Duration, Instant};
+mod answer;
+mod face;
+mod gate;
+mod grpc;
+mod http2;
+mod raw;
+mod udp;
+mod websocket;
 
-/// A future that stays on its thread.
-pub type Local<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
-
-/// What is sent.
-#[derive(Clone, Debug)]
-pub struct Ask {
-    /// Method (`GET` for a WebSocket, `POST` for gRPC; unused on raw connections).
-    pub method: Method,
-    /// Path and query; unused on raw connections.
-    pub path: String,
-    /// Headers, gRPC metadata included; without what the protocol sets itself.
-    pub headers: HeaderMap,
-    /// Body: of HTTP, the gRPC message as JSON, the bytes of a raw connection.
-    pub body: Bytes,
-    /// The protocol's own part.
-    pub part: Part,
-    /// The whole answer is kept, not only its first bytes.
-    pub keep: bool,
-}
-
-/// The part of an exchange that only its protocol knows.
-#[derive(Clone, Debug)]
-pub enum Part {
-    /// HTTP/2 or gRPC: nothing more.
-    Request,
-    /// A WebSocket's messages.
-    Messages {
-        /// Sent in order, as text.
-        send: Vec<String>,
-        /// How many are awaited.
-        receive: u32,
-        /// Kept open for this long afterwards.
-        hold: Span,
-    },
-    /// Where a raw answer ends.
-    Until(shakedown_core::plan::Until),
-    /// One datagram for one.
-    Datagram,
-}
-
-/// An answer.
-#[derive(Clone, Debug, Default)]
-pub struct Reply {
-    /// HTTP status, or gRPC status code; `None` where the protocol has none.
-    pub status: Option<u16>,
-    /// Headers; trailers are added to them.
-    pub headers: HeaderMap,
-    /// The body, or its first bytes.
-    pub body: Vec<u8>,
-    /// Bytes of the body.
-    pub length: u64,
-    /// Bytes of the head, as far as the protocol says.
-    pub head: u64,
-    /// Messages received (streams and WebSockets).
-    pub messages: u32,
-}
-
-/// Why there is no complete answer, in words too.
-pub type Broken = (Failure, String);
-
-/// What is known of an exchange while it runs, also when it is given up. Shared between whoever waits and the task.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// When the request was first given to a connection.
-    pub sent: Cell<Option<Instant>>,
-    /// When the first byte of the answer came.
-    pub first_byte: Cell<Option<Instant>>,
-    /// Connections made for it.
-    pub connected: RefCell<Vec<NewConnection>>,
-    /// It went over a connection that had carried one before.
-    pub reused: Cell<bool>,
-    /// It had to wait because every connection was taken.
-    pub waited: Cell<bool>,
-    /// What came of the answer before it was given up.
-    pub partial: RefCell<Option<Reply>>,
-}
-
-/// A connection that was made.
-#[derive(Clone, Copy, Debug)]
-pub struct NewConnection {
-    /// Time to connect.
-    pub connect: Duration,
-    /// Time for the TLS handshake.
-    pub tls: Option<Duration>,
-    /// The handshake resumed a session.
-    pub resumed: bool,
-}
-
-/// Connections to one target that speak one protocol.
-pub trait Client {
-    /// Opens connections in advance.
-    fn prewarm(&self, count: u32) -> Local<'_, Result<Vec<NewConnection>, Broken>>;
-    /// One exchange, to its last byte. Has no time limit of its own: dropped, it is given up (an HTTP/2 stream is reset, a
-    /// raw connection closed) and leaves nothing behind.
-    fn exchange(&self, ask: Ask, progress: Rc<Progress>) -> Local<'static, Result<Reply, Broken>>;
-}
+pub use answer::{FIRST_BYTES, MAX_BODY};
+pub use face::{Ask, Broken, Client, Local, NewConnection, Part, Progress, Reply};
+pub use grpc::{Grpc, Method, Schema};
+pub use http2::Http2;
+pub use raw::Tcp;
+pub use udp::Udp;
+pub use websocket::WebSocket;

@@ -10,6 +10,7 @@ mod junit;
 pub mod live;
 pub mod markdown;
 mod params;
+pub mod precision;
 mod style;
 mod table;
 pub mod terminal;

@@ -3,7 +3,7 @@
 
 use crate::evidence::{Row, compares, head, rows, status};
 use crate::style::clean;
-use crate::words;
+use crate::{precision, words};
 use serde_json::Value;
 use shakedown_core::decision::{Decision, Status, Verdict};
 use shakedown_core::event::Event;
@@ -47,6 +47,7 @@ impl Reporter for Markdown {
             ("Why", words::why(decision)),
             ("Way back", if judged { words::way_back(plan, decision) } else { Vec::new() }),
             ("Valid", if judged { vec![words::valid(decision)] } else { Vec::new() }),
+            ("Generator", if judged { precision::sentence(decision).into_iter().collect() } else { Vec::new() }),
             ("Next", words::next(decision, "")),
         ];
         for (label, texts) in sections.iter().filter(|(_, texts)| !texts.is_empty()) {

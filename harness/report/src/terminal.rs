@@ -5,7 +5,7 @@ use crate::evidence::{compares, head as columns_of, rows, status_tone};
 pub use crate::style::Style;
 use crate::style::{Tone, columns, pad, wrap};
 use crate::table::Table;
-use crate::words;
+use crate::{precision, words};
 use shakedown_core::{Decision, Plan};
 
 /// Columns of the labels on the left.
@@ -22,6 +22,7 @@ pub fn end_block(plan: &Plan, decision: &Decision, run_dir: &str, style: Style) 
     }
     section(&mut lines, "way back", &words::way_back(plan, decision), style);
     section(&mut lines, "valid", &[words::valid(decision)], style);
+    section(&mut lines, "generator", precision::sentence(decision).as_slice(), style);
     section(&mut lines, "next", &words::next(decision, run_dir), style);
     let rows = rows(plan, decision);
     if !rows.is_empty() {

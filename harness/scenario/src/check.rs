@@ -8,9 +8,9 @@ use crate::names::Names;
 use crate::slos::Against;
 use crate::source::{Checked, Source};
 use crate::substitute::{self, Found};
-use crate::{actions, environment, faults, gates, guardrails, guards, names, rollout, slos, traffic, yaml};
+use crate::{actions, environment, faults, gates, guardrails, guards, names, precision, rollout, slos, traffic, yaml};
 use shakedown_core::Plan;
-use shakedown_core::plan::{Environment, EnvironmentClass, Guard, Limits, Objective, VerdictRule};
+use shakedown_core::plan::{Environment, EnvironmentClass, Guard, Limits, Objective, Precision, VerdictRule};
 use shakedown_core::tree::{Fields, Node, Problems, Tree};
 use shakedown_core::units::Span;
 use std::collections::BTreeMap;
@@ -34,7 +34,16 @@ pub fn check(source: &Source) -> Result<Checked, Problems> {
     let substituted = std::mem::take(&mut problems);
     let names = Names::index(&root);
     names.unique_timeline(&root, &mut problems);
-    let mut cx = Cx { source, names, p: problems, warnings: Vec::new(), files: BTreeMap::new(), allow: None, releases: BTreeMap::new() };
+    let mut cx = Cx {
+        source,
+        names,
+        p: problems,
+        warnings: Vec::new(),
+        files: BTreeMap::new(),
+        allow: None,
+        releases: BTreeMap::new(),
+        targets: BTreeMap::new(),
+    };
     let plan = scenario(&root, &mut cx);
     if let Some(plan) = &plan {
         guardrails::check(&root, plan, &mut cx);
@@ -107,7 +116,7 @@ fn scenario(root: &Node, cx: &mut Cx) -> Option<Plan> {
         time_box: head.time_box,
         slice,
         max_cells,
-        precision: shakedown_core::plan::Precision::default(),
+        precision: head.precision,
         environment: environment.unwrap_or_else(nowhere),
         setup,
         teardown,
@@ -185,6 +194,7 @@ struct Head {
     labels: BTreeMap<String, String>,
     seed: u64,
     time_box: Option<Span>,
+    precision: Precision,
 }
 
 fn head(f: &mut Fields, cx: &mut Cx) -> Head {
@@ -198,7 +208,8 @@ fn head(f: &mut Fields, cx: &mut Cx) -> Head {
     }
     let own = f.take("seed").and_then(|n| n.scalar("seed", &mut cx.p, seed));
     let seed = cx.source.seed.or(own).unwrap_or(cx.source.drawn_seed);
-    Head { description, hypothesis, owner, labels, seed, time_box: f.positive("time_box", &mut cx.p) }
+    let precision = f.take("precision").map(|n| precision::decode(n, cx)).unwrap_or_default();
+    Head { description, hypothesis, owner, labels, seed, time_box: f.positive("time_box", &mut cx.p), precision }
 }
 
 fn seed(text: &str) -> Result<u64, String> {

@@ -1,5 +1,6 @@
 //! What every decoder shares: names, problems, warnings, outside files. Must not decode anything itself.
 
+use crate::address::Known;
 use crate::names::Names;
 use crate::source::Source;
 use sha2::{Digest, Sha256};
@@ -24,6 +25,8 @@ pub struct Cx<'a> {
     pub files: BTreeMap<String, String>,
     /// Releases of the embedded shops, by service.
     pub releases: BTreeMap<String, BTreeSet<String>>,
+    /// What is known of the targets, once they are read; one that could not be read is not in it.
+    pub targets: BTreeMap<String, Known>,
     /// The allow list, once it is read.
     pub allow: Option<AllowList>,
 }
@@ -80,61 +83,4 @@ impl Cx<'_> {
             self.p.hint(span, cause, hint);
         }
     }
-}
-
-/// A URL taken apart.
-pub struct Url<'a> {
-    /// `true` for https.
-    pub tls: bool,
-    /// Host, with brackets when IPv6.
-    pub host: &'a str,
-    /// Port, the scheme's own when not given.
-    pub port: u16,
-}
-
-/// Reads `http://host:port/base`; no user, no query.
-///
-/// # Errors
-/// What is wrong and, after `; `, what to write.
-pub fn url(text: &str) -> Result<Url<'_>, String> {
-    let (scheme, rest) = text.split_once("://").ok_or_else(|| format!("`{text}` is not a URL; write http://127.0.0.1:8080"))?;
-    let tls = match scheme {
-        "http" => false,
-        "https" => true,
-        _ => return Err(format!("the scheme `{scheme}` is not one load can use; write http:// or https://")),
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err("a URL must not hold a user or password; use a header with ${secret:NAME}".into());
-    }
-    if rest.contains(['?', '#']) || rest.contains(char::is_whitespace) {
-        return Err(format!("`{text}` is not a base URL; leave out query and fragment"));
-    }
-    let (host, port) = host_port(authority, if tls { 443 } else { 80 })?;
-    Ok(Url { tls, host, port })
-}
-
-/// Reads `host:port` or, with a default port, `host`.
-///
-/// # Errors
-/// What is wrong and what to write.
-pub fn host_port(text: &str, default: u16) -> Result<(&str, u16), String> {
-    let wrong = || format!("`{text}` is not an address; write host:port");
-    let bracket = text.starts_with('[');
-    let split =
-        if bracket { text.find(']').map(|i| text.split_at(i + 1)) } else { Some(text.split_at(text.find(':').unwrap_or(text.len()))) };
-    let (host, rest) = split.ok_or_else(wrong)?;
-    let port = match rest.strip_prefix(':') {
-        Some(port) => port.parse().map_err(|_| wrong())?,
-        None if rest.is_empty() && default != 0 => default,
-        None => return Err(wrong()),
-    };
-    let fine = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_' || (bracket && matches!(c, '[' | ']' | ':'));
-    if host.is_empty() || !host.chars().all(fine) {
-        return Err(wrong());
-    }
-    if bracket && host[1..host.len() - 1].parse::<IpAddr>().is_err() {
-        return Err(wrong());
-    }
-    Ok((host, port))
 }

@@ -3,7 +3,7 @@
 
 use crate::ask::{self, Ask};
 use crate::cx::Cx;
-use crate::{names, services, targets};
+use crate::{names, proxies, services, targets};
 use shakedown_core::allowed::AllowList;
 use shakedown_core::plan::{Environment, EnvironmentClass, Limits};
 use shakedown_core::tree::Node;
@@ -32,7 +32,7 @@ pub fn decode(node: &Node, cx: &mut Cx) -> Environment {
     }
     let services = f.named("services", &mut cx.p).into_iter().map(|(name, span, n)| services::decode(name, span, n, cx)).collect();
     let proxies = f.named("proxies", &mut cx.p);
-    let proxies = targets::proxies(&proxies, class == EnvironmentClass::Local, cx);
+    let proxies = proxies::decode(&proxies, class == EnvironmentClass::Local, cx);
     let targets = f.named("targets", &mut cx.p);
     let targets = targets.into_iter().map(|(name, _, n)| (name.to_owned(), targets::decode(name, n, cx))).collect();
     f.finish(&mut cx.p);

@@ -2,7 +2,7 @@
 
 use crate::ask::{self, Ask};
 use crate::cx::Cx;
-use crate::{names, requests};
+use crate::{expects, names};
 use shakedown_core::plan::Indicator;
 use shakedown_core::tree::{Fields, Node};
 use shakedown_core::units::{Quantile, Span};
@@ -92,7 +92,7 @@ fn own_keys(name: &str, f: &mut Fields, guard: Option<Span>, cx: &mut Cx) -> Opt
         "timeout_rate" => Indicator::TimeoutRate,
         "retry_rate" => Indicator::RetryRate,
         "status_share" => {
-            let statuses = f.need("status", &mut cx.p).map(|n| requests::statuses(n, &mut cx.p))?;
+            let statuses = f.need("status", &mut cx.p).map(|n| expects::any_statuses(n, &mut cx.p))?;
             if statuses.is_empty() {
                 return None;
             }

@@ -94,7 +94,7 @@ fn single(node: &Node, retried: bool, scope: &Scope, cx: &mut Cx) -> Option<Jour
 
 fn request(node: &Node, f: &mut Fields, retried: bool, scope: &mut Scope, cx: &mut Cx) -> Option<RequestPlan> {
     let request = requests::decode(node, f, false, scope, cx)?;
-    if retried && request.method == "POST" {
+    if retried && request.method == "POST" && request.exchange.is_http() {
         cx.warn(
             &node.span,
             format!("`{}` is retried and writes", request.name),

@@ -24,7 +24,7 @@ pub const LATER_KEYS: &[(&str, &str)] = &[
     ("environment.services.*.attach.container", "a container that is already there; likewise `unit`"),
     ("signals", "outside indicators"),
     ("slos.*.max: 1.5x run:DIR", "a comparison with another run"),
-    ("environment.targets.*.http: 2", "HTTP/2 and HTTP/3"),
+    ("environment.targets.*.http: 3", "HTTP/3"),
     ("traffic.*.data.*.jsonl", "feeds other than CSV"),
     ("traffic.*.replay.between.to", "a stretch of a recording by time of day; compressed recordings"),
     ("traffic.*.replay.format: har", "recordings other than access logs"),

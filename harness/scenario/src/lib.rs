@@ -2,10 +2,14 @@
 //! Schema of the same language. Pure: files, environment and kinds are handed in; no I/O, clock or socket of its own.
 
 mod actions;
+mod address;
 mod ask;
 mod check;
+mod connections;
 mod cx;
 mod environment;
+mod exchanges;
+mod expects;
 mod faults;
 mod feeds;
 mod gates;
@@ -17,6 +21,10 @@ mod later;
 mod limits;
 mod locate;
 mod names;
+mod precision;
+mod protos;
+mod proxies;
+mod reach;
 mod requests;
 mod resolve;
 mod rollout;
@@ -29,6 +37,7 @@ mod stub;
 mod substitute;
 mod targets;
 mod templates;
+mod tls;
 mod traffic;
 mod when;
 mod yaml;

@@ -1,10 +1,12 @@
 //! One request: method, path, headers, body, what counts as success, captures. The same for steps, setup and teardown.
 
+use crate::address::{self, Speaks};
 use crate::ask::{self, Ask};
 use crate::cx::Cx;
-use crate::names;
+use crate::exchanges::{self, Said};
 use crate::templates::{self, Scope};
-use shakedown_core::plan::{Body, Capture, CaptureFrom, Escape, Exchange, Expect, RequestPlan};
+use crate::{expects, names};
+use shakedown_core::plan::{Body, Capture, CaptureFrom, Escape, Exchange, RequestPlan};
 use shakedown_core::template::{Part, Template};
 use shakedown_core::tree::{Fields, Node, Problems, Tree};
 use std::fmt::Write;
@@ -12,6 +14,8 @@ use std::ops::Range;
 
 /// Keys that are methods.
 pub const METHODS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
+/// The same on the wire.
+const WIRE_METHODS: [&str; 7] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 /// Headers the harness writes itself.
 const OWN_HEADERS: [&str; 5] = ["content-length", "transfer-encoding", "connection", "upgrade", "expect"];
 /// Characters a URL's path may not hold as they are.
@@ -19,33 +23,59 @@ const NOT_IN_PATH: [char; 8] = [' ', '"', '<', '>', '\\', '^', '`', '\x7f'];
 
 /// Decodes the request whose keys are in `f`; the caller takes keys of its own (`weight`) and finishes the map.
 pub fn decode(node: &Node, f: &mut Fields, absolute: bool, scope: &mut Scope, cx: &mut Cx) -> Option<RequestPlan> {
-    let given: Vec<&'static str> = METHODS.into_iter().filter(|m| names::child(node, m).is_some()).collect();
-    for method in METHODS {
-        f.take(method);
+    let kinds = || METHODS.into_iter().chain(exchanges::KEYS);
+    let given: Vec<&'static str> = kinds().filter(|k| names::child(node, k).is_some()).collect();
+    for key in kinds() {
+        f.take(key);
     }
     if given.len() != 1 && matches!(node.tree, Tree::Map(_)) {
-        let hint = if given.is_empty() { format!("write one of {}", METHODS.join(", ")) } else { format!("given: {}", given.join(", ")) };
+        let all: Vec<&str> = kinds().filter(|k| !absolute || METHODS.contains(k)).collect();
+        let hint = if given.is_empty() { format!("write one of {}", all.join(", ")) } else { format!("given: {}", given.join(", ")) };
         cx.p.hint(&node.span, "a request needs exactly one method", hint);
     }
-    let (method, target) = match given.first() {
-        Some(method) => (method.to_ascii_uppercase(), f.take(method)),
-        None => (String::new(), None),
-    };
-    let path_text = target.and_then(|n| n.string("path", &mut cx.p));
-    let path = target.zip(path_text.as_ref()).map(|(n, text)| path(text, &n.span, absolute, scope, cx)).unwrap_or_default();
-    let name = match f.take("name") {
-        Some(n) => n.string("name", &mut cx.p).filter(|t| names::check(t, &n.span, &mut cx.p)),
-        None => Some(format!("{method} {}", path_text.unwrap_or_default())),
-    };
+    let key = given.first().copied().unwrap_or_default();
+    let speaks = exchanges::speaks(key);
+    if !key.is_empty() {
+        exchanges::fits(key, f, scope, cx);
+        exchanges::misplaced(f, speaks, cx);
+    }
     let mut headers = f.take("headers").map(|n| self::headers(n, scope, cx)).unwrap_or_default();
-    let body = body(node, f, &mut headers, scope, cx);
-    let expect = f.take("expect").map(|n| expect(n, cx)).unwrap_or_default();
-    let capture = f.take("capture").map(|n| capture(n, scope, cx)).unwrap_or_default();
+    let said = if exchanges::KEYS.contains(&key) {
+        exchanges::decode(key, f, scope, cx)
+    } else {
+        http(key, node, f, absolute, &mut headers, scope, cx)
+    };
+    let name = f.take("name").map(|n| n.string("name", &mut cx.p).filter(|t| names::check(t, &n.span, &mut cx.p)));
+    let expect = expects::decode(f.take("expect"), speaks, cx);
+    let capture = f.take("capture").map(|n| capture(n, speaks, scope, cx)).unwrap_or_default();
     f.later("ledger", &mut cx.p);
-    Some(RequestPlan { name: name?, method, path, headers, body, expect, capture, exchange: Exchange::Http })
+    let said = said?;
+    exchanges::agree(&said.exchange, &expect, f, cx);
+    let Said { method, name: usual, path, body, exchange } = said;
+    let name = name.unwrap_or(Some(usual))?;
+    Some(RequestPlan { name, method: method.to_owned(), path, headers, body, expect, capture, exchange })
 }
 
-fn path(text: &str, span: &Range<usize>, absolute: bool, scope: &Scope, cx: &mut Cx) -> Template {
+/// A plain HTTP request.
+fn http(
+    key: &'static str,
+    node: &Node,
+    f: &mut Fields,
+    absolute: bool,
+    headers: &mut Vec<(String, Template)>,
+    scope: &mut Scope,
+    cx: &mut Cx,
+) -> Option<Said> {
+    let target = if key.is_empty() { None } else { f.take(key) };
+    let text = target.and_then(|n| n.string("path", &mut cx.p));
+    let path = target.zip(text.as_ref()).map(|(n, text)| path(text, &n.span, absolute, scope, cx)).unwrap_or_default();
+    let body = body(node, f, headers, scope, cx);
+    let method = WIRE_METHODS[METHODS.iter().position(|m| *m == key).unwrap_or_default()];
+    Some(Said { method, name: format!("{method} {}", text.unwrap_or_default()), path, body, exchange: Exchange::Http })
+}
+
+/// A path with holes; a whole URL where `absolute`.
+pub fn path(text: &str, span: &Range<usize>, absolute: bool, scope: &Scope, cx: &mut Cx) -> Template {
     let template = templates::parse(text, span, scope, cx);
     let first = template.0.first();
     let plain = match first {
@@ -56,11 +86,13 @@ fn path(text: &str, span: &Range<usize>, absolute: bool, scope: &Scope, cx: &mut
         let literal = plain.filter(|t| t.starts_with("http://") || t.starts_with("https://"));
         if let Some(url) = literal {
             let base: String = url.split(['?', '#']).next().unwrap_or_default().to_owned();
-            match crate::cx::url(&base) {
+            match address::url(&base) {
                 Ok(url) => cx.judge_host(url.host, url.port, span),
                 Err(why) => cx.p.add(span, why),
             }
-        } else if !matches!(first, Some(Part::Target(_))) {
+        } else if let Some(Part::Target(name)) = first {
+            reachable(name, span, cx);
+        } else {
             cx.p.hint(span, format!("`{text}` is not a whole URL"), "outside traffic write \"{{ targets.NAME }}/path\" or http://…");
         }
     } else if plain.is_some_and(|t| !t.starts_with('/')) || text.is_empty() {
@@ -79,6 +111,17 @@ fn path(text: &str, span: &Range<usize>, absolute: bool, scope: &Scope, cx: &mut
         cx.p.hint(span, format!("{c:?} cannot stand in a path"), "write it percent-encoded, like %20");
     }
     template
+}
+
+/// Setup and teardown make plain requests to the target's address: what is reached in another way is out of their reach.
+fn reachable(name: &str, span: &Range<usize>, cx: &mut Cx) {
+    let Some(known) = cx.targets.get(name) else { return };
+    let hint = "write the address of something that takes HTTP requests, or run a command";
+    if known.speaks != Speaks::Http {
+        cx.p.hint(span, format!("the target `{name}` speaks {}; outside traffic only HTTP is spoken", known.speaks.name()), hint);
+    } else if let Some(by) = known.hidden {
+        cx.p.hint(span, format!("the target `{name}` is reached by {by}, which works in traffic only"), hint);
+    }
 }
 
 /// A method name, upper-cased.
@@ -180,42 +223,6 @@ fn encode(text: &str, out: &mut String) {
     }
 }
 
-fn expect(node: &Node, cx: &mut Cx) -> Expect {
-    let mut f = node.fields("expect", &mut cx.p);
-    let status = f.take("status").map(|n| statuses(n, &mut cx.p)).unwrap_or_default();
-    let mut json = Vec::new();
-    if let Some(n) = f.take("json") {
-        for (path, span, value) in ask::entries(n, "json", &mut cx.p) {
-            json_path(path, span, &mut cx.p);
-            json.push((path.to_owned(), value.to_json()));
-        }
-    }
-    let mut headers = Vec::new();
-    if let Some(n) = f.take("headers") {
-        for (name, _, value) in ask::entries(n, "headers", &mut cx.p) {
-            headers.push((name.to_owned(), value.string(name, &mut cx.p).unwrap_or_default()));
-        }
-    }
-    let body_contains = f.text("body", &mut cx.p);
-    f.finish(&mut cx.p);
-    Expect { status, json, headers, body_contains, messages: None }
-}
-
-/// `200`, `2xx`, or a list of these.
-pub fn statuses(node: &Node, p: &mut Problems) -> Vec<(u16, u16)> {
-    ask::one_or_more(node, "status", p).into_iter().filter_map(|(text, n)| status(&text, &n.span, p)).collect()
-}
-
-fn status(text: &str, span: &Range<usize>, p: &mut Problems) -> Option<(u16, u16)> {
-    let class = text.strip_suffix("xx").and_then(|c| c.parse::<u16>().ok()).filter(|c| (1..6).contains(c));
-    let one = text.parse::<u16>().ok().filter(|s| (100..600).contains(s));
-    let range = class.map(|c| (c * 100, c * 100 + 99)).or(one.map(|s| (s, s)));
-    if range.is_none() {
-        p.hint(span, format!("`{text}` is not a status"), "write 200, 2xx or a list of these");
-    }
-    range
-}
-
 /// Checks a JSONPath.
 pub fn json_path(path: &str, span: &Range<usize>, p: &mut Problems) -> bool {
     match serde_json_path::JsonPath::parse(path) {
@@ -227,7 +234,7 @@ pub fn json_path(path: &str, span: &Range<usize>, p: &mut Problems) -> bool {
     }
 }
 
-fn capture(node: &Node, scope: &mut Scope, cx: &mut Cx) -> Vec<Capture> {
+fn capture(node: &Node, speaks: Speaks, scope: &mut Scope, cx: &mut Cx) -> Vec<Capture> {
     let mut captures = Vec::new();
     for (name, span, value) in ask::entries(node, "capture", &mut cx.p) {
         let valid = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
@@ -244,6 +251,10 @@ fn capture(node: &Node, scope: &mut Scope, cx: &mut Cx) -> Vec<Capture> {
                 let header = f.need("header", &mut cx.p).and_then(|n| {
                     let text = n.string("header", &mut cx.p)?;
                     header_name(&text, &n.span, &mut cx.p);
+                    if !exchanges::has_headers(speaks) {
+                        let hint = "an answer is bytes; capture a JSONPath, like {id: $.id}";
+                        cx.p.hint(&n.span, format!("an answer over {} has no headers", speaks.name()), hint);
+                    }
                     Some(text)
                 });
                 f.finish(&mut cx.p);

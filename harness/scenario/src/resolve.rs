@@ -2,7 +2,7 @@
 //! was called from; whoever opens the files resolves them here first. Must not open anything.
 
 use shakedown_core::Plan;
-use shakedown_core::plan::{Model, ServiceKind};
+use shakedown_core::plan::{GrpcSchema, Model, ServiceKind};
 use std::path::Path;
 
 /// Joins every path of the plan to `base`, the directory of the scenario file. For whoever opens the files only: the
@@ -15,7 +15,11 @@ pub fn resolve(plan: &mut Plan, base: &Path) {
         }
     }
     for target in plan.environment.targets.values_mut() {
-        [&mut target.tls.ca, &mut target.tls.cert, &mut target.tls.key].into_iter().flatten().for_each(join);
+        [&mut target.tls.ca, &mut target.tls.cert, &mut target.tls.key, &mut target.reach.unix].into_iter().flatten().for_each(join);
+        if let GrpcSchema::Proto { file, include } = &mut target.grpc {
+            join(file);
+            include.iter_mut().for_each(join);
+        }
     }
     for stream in &mut plan.streams {
         stream.feeds.iter_mut().for_each(|f| join(&mut f.csv));

@@ -1,8 +1,8 @@
 //! `environment.services`: programs, builtins and what is already there; readiness, stopping, restart.
 
 use crate::ask::{self, Ask};
-use crate::cx::{self, Cx};
-use crate::{names, stub};
+use crate::cx::Cx;
+use crate::{address, names, stub};
 use shakedown_core::plan::{Probe, Ready, Service, ServiceKind, Sticky};
 use shakedown_core::tree::{Fields, Node};
 use shakedown_core::units::Span;
@@ -172,14 +172,14 @@ fn ready(node: &Node, cx: &mut Cx) -> Ready {
     let http = f.take("http").and_then(|n| {
         let text = n.string("http", &mut cx.p)?;
         let base = text.split(['?', '#']).next().unwrap_or_default();
-        if let Err(why) = cx::url(base) {
+        if let Err(why) = address::url(base) {
             ask::with_hint(n, "http", &why, &mut cx.p);
         }
         Some(Probe::Http(text))
     });
     let tcp = f.take("tcp").and_then(|n| {
         let text = n.string("tcp", &mut cx.p)?;
-        if let Err(why) = cx::host_port(&text, 0) {
+        if let Err(why) = address::host_port(&text, 0) {
             ask::with_hint(n, "tcp", &why, &mut cx.p);
         }
         Some(Probe::Tcp(text))

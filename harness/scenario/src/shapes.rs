@@ -12,6 +12,7 @@ const MAX_FACTOR: f64 = 1000.0;
 
 /// Decodes a shape.
 pub fn decode(node: &Node, cx: &mut Cx) -> Vec<Segment> {
+    let before = cx.p.0.len();
     let items = crate::ask::items(node, "shape", &mut cx.p);
     let mut segments = Vec::new();
     let mut rate = Rate::default();
@@ -29,7 +30,7 @@ pub fn decode(node: &Node, cx: &mut Cx) -> Vec<Segment> {
         // What goes on after the last segment is the rate before the spike.
         segments.push(Segment { length: Span::ZERO, form: Form::Hold(rate) });
     }
-    if peak(&segments) == Rate::default() && cx.p.is_empty() {
+    if peak(&segments) == Rate::default() && cx.p.0.len() == before {
         cx.p.hint(&node.span, "the shape never sends anything", "write [{hold: 30s, rate: 50/s}]");
     }
     segments

@@ -1,16 +1,33 @@
-//! `environment.targets` and `environment.proxies`: endpoints and URLs, judged against the allow list.
+//! `environment.targets`: endpoints and URLs, judged against the allow list, and the version of HTTP they speak. How they
+//! are reached is in `reach`, their TLS in `tls`, their messages in `protos`.
 
-use crate::ask::{self, Ask};
-use crate::cx::{self, Cx};
-use crate::{requests, templates};
-use shakedown_core::plan::{GrpcSchema, HttpVersion, ProxyPlan, Reach, Target, Tls};
-use shakedown_core::tree::{Node, Tree};
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::ops::Range;
+use crate::address::{self, Known, Speaks, Url};
+use crate::ask;
+use crate::cx::Cx;
+use crate::{protos, reach, requests, templates, tls};
+use shakedown_core::plan::{GrpcSchema, HttpVersion, Reach, Target, Tls};
+use shakedown_core::tree::{Fields, Node, Tree};
+use std::net::IpAddr;
 
-/// Largest TLS file.
-const MAX_PEM: usize = 4 << 20;
+/// Schemes that load can use later.
+const LATER_SCHEMES: [&str; 6] = ["dns", "kafka", "redis", "postgres", "mqtt", "amqp"];
+
+/// Where a target is, as far as it could be read.
+#[derive(Default)]
+pub struct At {
+    /// As written.
+    text: String,
+    /// What it speaks; `None`: that could not be read, which is a problem of its own.
+    speaks: Option<Speaks>,
+    /// Over TLS.
+    tls: bool,
+    /// An endpoint of this run, no URL.
+    pub endpoint: bool,
+    /// Its address when it is written as one.
+    pub literal: Option<IpAddr>,
+    /// Host and port of a URL.
+    pub host: Option<(String, u16)>,
+}
 
 /// Decodes one target.
 pub fn decode(name: &str, node: &Node, cx: &mut Cx) -> Target {
@@ -23,159 +40,149 @@ pub fn decode(name: &str, node: &Node, cx: &mut Cx) -> Target {
         reach: Reach::default(),
         grpc: GrpcSchema::default(),
     };
-    if !matches!(node.tree, Tree::Map(_)) {
-        target.at = at(node, cx).0;
-        return target;
-    }
     let what = format!("target `{name}`");
-    let mut f = node.fields(&what, &mut cx.p);
-    let (address, secure) = f.need("url", &mut cx.p).map(|n| at(n, cx)).unwrap_or_default();
-    if let Some(http) = f.take("http") {
-        match http.text() {
-            Some("1.1") => {}
-            Some("2" | "3") => cx.p.later(&http.span, &format!("`http: {}`", http.text().unwrap_or_default())),
-            _ => cx.p.hint(&http.span, format!("{} is not a version of HTTP", http.describe()), "write 1.1 or 2"),
-        }
+    let at;
+    if let Tree::Map(_) = node.tree {
+        let mut f = node.fields(&what, &mut cx.p);
+        let url = f.need("url", &mut cx.p);
+        at = url.map(|n| self::at(n, cx)).unwrap_or_default();
+        target.http = http(&mut f, &at, cx);
+        target.tls = secured(&mut f, &at, cx);
+        target.headers = headers(&mut f, &at, cx);
+        target.reach = reach::decode(&mut f, &at, at.speaks, cx);
+        target.grpc = schema(&mut f, &at, cx);
+        f.finish(&mut cx.p);
+        judge(url, &at, &target.reach, cx);
+    } else {
+        at = self::at(node, cx);
+        target.http = implied(&at);
+        judge(Some(node), &at, &target.reach, cx);
     }
-    if let Some(tls) = f.take("tls") {
-        target.tls = decode_tls(tls, cx);
-        if !secure {
-            cx.p.hint(&f.key_span("tls"), "`tls` without an https URL", "write the target's url as https://…");
-        }
+    if let Some(speaks) = at.speaks {
+        let hidden = target.reach.unix.as_ref().map(|_| "a Unix socket").or(target.reach.proxy.as_ref().map(|_| "a proxy"));
+        cx.targets.insert(name.to_owned(), Known { speaks, http: target.http, hidden });
     }
-    if let Some(headers) = f.take("headers") {
-        target.headers = requests::headers(headers, &mut templates::Scope::target(), cx);
-    }
-    f.finish(&mut cx.p);
-    target.at = address;
+    target.at = at.text;
     target
 }
 
-/// An endpoint or URL, and whether it is https.
-fn at(node: &Node, cx: &mut Cx) -> (String, bool) {
-    let Some(text) = node.string("target", &mut cx.p) else { return Default::default() };
+/// An endpoint or URL.
+fn at(node: &Node, cx: &mut Cx) -> At {
+    let Some(text) = node.string("target", &mut cx.p) else { return At::default() };
     if !text.contains("://") {
         if text.contains(':') {
             cx.p.hint(&node.span, format!("`{text}` is not an endpoint"), format!("write http://{text}"));
         } else {
             cx.names.endpoint(&text, &node.span, &mut cx.p);
         }
-        return (text, false);
+        return At { text, speaks: Some(Speaks::Http), endpoint: true, ..At::default() };
     }
-    if let Some((scheme @ ("grpc" | "dns" | "ws" | "wss" | "kafka" | "redis" | "postgres" | "mqtt" | "amqp"), _)) = text.split_once("://") {
+    if let Some((scheme, _)) = text.split_once("://").filter(|(s, _)| LATER_SCHEMES.contains(s)) {
         cx.p.later(&node.span, &format!("load over `{scheme}`"));
-        return Default::default();
+        return At::default();
     }
-    match cx::url(&text) {
+    match address::target(&text) {
         Ok(url) => {
-            cx.judge_host(url.host, url.port, &node.span);
-            let secure = url.tls;
-            (text, secure)
+            let Url { scheme, host, port } = url;
+            let (literal, host) = (url.literal(), Some((host.to_owned(), port)));
+            At { speaks: Some(scheme.speaks), tls: scheme.tls, endpoint: false, literal, host, text }
         }
         Err(why) => {
             ask::with_hint(node, "target", &why, &mut cx.p);
-            (text.clone(), text.starts_with("https"))
+            At::default()
         }
     }
 }
 
-fn decode_tls(node: &Node, cx: &mut Cx) -> Tls {
-    let mut f = node.fields("tls", &mut cx.p);
-    let mut file = |key| {
-        let node = f.take(key)?;
-        let path = node.string(key, &mut cx.p)?;
-        let bytes = cx.read(node, &path, MAX_PEM)?;
-        let wanted = if key == "key" { "PRIVATE KEY-----" } else { "-----BEGIN CERTIFICATE-----" };
-        if !bytes.windows(wanted.len()).any(|w| w == wanted.as_bytes()) {
-            let what = if key == "key" { "private key" } else { "certificate" };
-            cx.p.hint(&node.span, format!("`{path}` holds no {what}"), "a PEM file is wanted, with -----BEGIN … lines");
+/// What is connected to must be in the allow list: the URL's own address, unless another one is said.
+fn judge(url: Option<&Node>, at: &At, reach: &Reach, cx: &mut Cx) {
+    let (Some(node), Some((host, port))) = (url, &at.host) else { return };
+    if reach.unix.is_none() && reach.pin.is_none() {
+        cx.judge_host(host, *port, &node.span);
+    }
+    if reach.proxy.is_some() && at.literal.is_none() && host != "localhost" {
+        cx.p.hint(
+            &node.span,
+            format!("behind a proxy nobody could judge `{host}` against environment.allow"),
+            "the proxy resolves names; write the address, with tls.server_name where a certificate is checked",
+        );
+    }
+}
+
+fn implied(at: &At) -> HttpVersion {
+    if at.speaks == Some(Speaks::Grpc) { HttpVersion::Two } else { HttpVersion::One }
+}
+
+fn http(f: &mut Fields, at: &At, cx: &mut Cx) -> HttpVersion {
+    let Some(node) = f.take("http") else { return implied(at) };
+    let version = match node.text() {
+        Some("1.1") => HttpVersion::One,
+        Some("2") => HttpVersion::Two,
+        Some("3") => {
+            let hint = "write http: 2; who serves HTTP/3 nearly always serves that too, on the same port over TCP";
+            cx.p.hint(&node.span, "HTTP/3 is not spoken yet", hint);
+            return HttpVersion::Two;
         }
-        Some(path)
+        _ => {
+            cx.p.hint(&node.span, format!("{} is not a version of HTTP", node.describe()), "write 1.1 or 2");
+            // What was meant is unknown; this one brings no second mistake with it.
+            return HttpVersion::Two;
+        }
     };
-    let (ca, cert, key) = (file("ca"), file("cert"), file("key"));
-    let insecure = f.flag("insecure", &mut cx.p).unwrap_or(false);
-    f.finish(&mut cx.p);
-    if cert.is_some() != key.is_some() && cx.p.is_empty() {
-        cx.p.add(&node.span, "`cert` and `key` are given together or not at all");
+    // A TCP proxy passes on what it does not understand; the builtin services and HTTP proxies speak 1.1 only.
+    let tcp_proxy = |text: &str| text.strip_prefix("proxy.").is_some_and(|p| cx.names.proxies.get(p) == Some(&false));
+    let at_key = f.key_span("http");
+    match at.speaks {
+        Some(Speaks::Grpc) if version == HttpVersion::One => {
+            cx.p.hint(&node.span, "gRPC is spoken over HTTP/2", "leave `http` out");
+        }
+        Some(Speaks::Http) if version == HttpVersion::Two && at.endpoint && !tcp_proxy(&at.text) => {
+            cx.p.hint(&node.span, format!("`{}` speaks HTTP/1.1 only", at.text), "leave `http` out");
+        }
+        Some(Speaks::Http | Speaks::Grpc) | None => {}
+        Some(other) => cx.p.hint(&at_key, format!("`http` has no meaning for {}", other.name()), "remove it"),
     }
-    Tls { ca, cert, key, insecure, ..Tls::default() }
+    if at.speaks == Some(Speaks::Http) { version } else { implied(at) }
 }
 
-/// Decodes all proxies.
-pub fn proxies(all: &[(&str, &Range<usize>, &Node)], local: bool, cx: &mut Cx) -> Vec<ProxyPlan> {
-    let mut taken: BTreeMap<SocketAddr, String> = BTreeMap::new();
-    let mut proxies = Vec::new();
-    for (name, span, node) in all {
-        let proxy = proxy(name, node, local, cx);
-        if proxy.listen.port() != 0
-            && let Some(other) = taken.insert(proxy.listen, (*name).to_owned())
-        {
-            cx.p.hint(
-                span,
-                format!("proxies `{other}` and `{name}` listen on the same address"),
-                "give one another port, or 0 to draw one",
-            );
-        }
-        proxies.push(proxy);
-    }
-    for (name, span, _) in all {
-        if circular(name, &proxies) {
-            cx.p.hint(span, format!("the proxy `{name}` forwards to itself"), "follow its `upstream`: some proxy must reach a service");
-        }
-    }
-    proxies
-}
-
-fn proxy(name: &str, node: &Node, local: bool, cx: &mut Cx) -> ProxyPlan {
-    let what = format!("proxy `{name}`");
-    let mut f = node.fields(&what, &mut cx.p);
-    let mut listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    if let Some(n) = f.take("listen") {
-        match n.text().and_then(|t| t.parse().ok()) {
-            Some(addr) => listen = addr,
-            None => {
-                cx.p.hint(&n.span, format!("listen: {} is not an address", n.describe()), "write 127.0.0.1:19001, or port 0 to draw one")
-            }
-        }
-        if local && !listen.ip().is_loopback() {
-            cx.p.hint(&n.span, format!("`{listen}` is outside loopback, which `class: local` does not allow"), "listen on 127.0.0.1");
-        }
-    }
-    let upstream = f.need("upstream", &mut cx.p).and_then(|n| {
-        let text = n.string("upstream", &mut cx.p)?;
-        if text.contains(':') {
-            match cx::host_port(&text, 0) {
-                Ok((host, port)) => cx.judge_host(host, port, &n.span),
-                Err(why) => ask::with_hint(n, "upstream", &why, &mut cx.p),
-            }
+fn secured(f: &mut Fields, at: &At, cx: &mut Cx) -> Tls {
+    let Some(node) = f.take("tls") else { return Tls::default() };
+    let settings = tls::decode(node, cx);
+    if let Some(speaks) = at.speaks.filter(|_| !at.tls) {
+        let secure = match speaks {
+            Speaks::Http => "https://…",
+            Speaks::WebSocket => "wss://…",
+            Speaks::Grpc => "grpcs://…",
+            Speaks::Tcp => "tls://…",
+            Speaks::Udp => "",
+        };
+        let key = f.key_span("tls");
+        if secure.is_empty() {
+            cx.p.hint(&key, "`tls` has no meaning for UDP", "remove it");
         } else {
-            cx.names.endpoint(&text, &n.span, &mut cx.p);
-        }
-        Some(text)
-    });
-    let mut http = false;
-    if let Some(n) = f.take("protocol") {
-        match n.text() {
-            Some("http2" | "grpc" | "dns" | "redis" | "postgres" | "udp") => {
-                cx.p.later(&n.span, &format!("`protocol: {}`", n.text().unwrap_or_default()))
-            }
-            _ => http = ask::choice(n, "protocol", &["tcp", "http"], &mut cx.p).as_deref() == Some("http"),
+            cx.p.hint(&key, "`tls` without a URL that says so", format!("write the target's url as {secure}"));
         }
     }
-    f.finish(&mut cx.p);
-    ProxyPlan { name: name.to_owned(), listen, upstream: upstream.unwrap_or_default(), http }
+    settings
 }
 
-fn circular(name: &str, proxies: &[ProxyPlan]) -> bool {
-    let next = |name: &str| proxies.iter().find(|p| p.name == name)?.upstream.strip_prefix("proxy.");
-    let mut at = name;
-    // A chain longer than there are proxies has met one twice.
-    for _ in 0..proxies.len() {
-        match next(at) {
-            Some(n) if n == name => return true,
-            Some(n) => at = n,
-            None => return false,
-        }
+fn headers(f: &mut Fields, at: &At, cx: &mut Cx) -> Vec<(String, shakedown_core::template::Template)> {
+    let Some(node) = f.take("headers") else { return Vec::new() };
+    if let Some(speaks) = at.speaks.filter(|s| matches!(s, Speaks::Tcp | Speaks::Udp)) {
+        cx.p.hint(&f.key_span("headers"), format!("`headers` have no meaning for {}", speaks.name()), "remove them");
     }
-    false
+    requests::headers(node, &mut templates::Scope::target(), cx)
+}
+
+fn schema(f: &mut Fields, at: &At, cx: &mut Cx) -> GrpcSchema {
+    let Some(node) = f.take("proto") else { return GrpcSchema::default() };
+    if let Some(speaks) = at.speaks.filter(|s| *s != Speaks::Grpc) {
+        cx.p.hint(
+            &f.key_span("proto"),
+            format!("`proto` has no meaning for {}", speaks.name()),
+            "write the target's url as grpc:// or grpcs://, or remove it",
+        );
+        return GrpcSchema::default();
+    }
+    protos::decode(node, cx)
 }

@@ -1,8 +1,10 @@
 //! Templates in requests: parsed, and every hole resolved against what is defined at that place.
 
+use crate::address::Speaks;
 use crate::cx::Cx;
 use crate::names;
 use shakedown_core::template::{Part, Template};
+use shakedown_core::units::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -15,6 +17,12 @@ pub struct Scope {
     pub captures: BTreeSet<String>,
     /// `uuid` and `targets.NAME`.
     pub request: bool,
+    /// What the target speaks; `None`: it could not be read, which is a problem of its own.
+    pub speaks: Option<Speaks>,
+    /// The stream's time for one exchange.
+    pub timeout: Option<Span>,
+    /// Outside traffic.
+    pub action: bool,
 }
 
 impl Scope {
@@ -25,7 +33,7 @@ impl Scope {
 
     /// Setup, teardown: no data, no captures.
     pub fn action() -> Scope {
-        Scope { request: true, ..Scope::default() }
+        Scope { request: true, speaks: Some(Speaks::Http), action: true, ..Scope::default() }
     }
 
     fn known(&self) -> Vec<String> {

@@ -1,18 +1,17 @@
 //! `traffic`: streams and their models (open, closed, replayed), retries, connections.
 
+use crate::address::Speaks;
 use crate::ask::{self, Ask};
 use crate::cx::Cx;
 use crate::templates::Scope;
-use crate::{feeds, journeys, names, requests, shapes, when};
-use shakedown_core::plan::{Connections, Cookies, Model, Replay, Retry, RetryOn, Stream, When};
+use crate::{connections, expects, feeds, journeys, names, requests, shapes, when};
+use shakedown_core::plan::{Cookies, Model, Replay, Retry, RetryOn, Stream, When};
 use shakedown_core::tree::{Node, Problems, Tree};
 use shakedown_core::units::{Rate, Span};
 use std::ops::Range;
 
 const TIMEOUT: Span = Span::secs(5);
 const BACKOFF: Span = Span::millis(50);
-const CONNECTIONS: u32 = 256;
-const MAX_CONNECTIONS: u64 = 65_536;
 const MAX_USERS: u64 = 100_000;
 /// Most streams: an index into them has 16 bits.
 const MAX_STREAMS: usize = 1000;
@@ -59,8 +58,11 @@ fn stream(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Stream {
     let model = shape.or(users).or(replay).unwrap_or(Model::Open { poisson, shape: Vec::new() });
     let warmup = f.duration("warmup", &mut cx.p).unwrap_or(Span::ZERO);
     let timeout = f.positive("timeout", &mut cx.p).unwrap_or(TIMEOUT);
-    let retry = f.take("retry").map(|n| retry(n, &mut cx.p));
-    let connections = f.take("connections").map_or_else(Connections::default, |n| connections(n, cx));
+    let known = cx.targets.get(&target).cloned();
+    let speaks = known.as_ref().map(|k| k.speaks);
+    let retry = f.take("retry").map(|n| retry(n, speaks, &mut cx.p));
+    let users = if let Model::Closed { users, .. } = model { Some(users) } else { None };
+    let connections = connections::decode(f.take("connections"), users, known.as_ref(), cx);
     let cookies = match f.choice("cookies", &["journey", "user", "none"], &mut cx.p).as_deref() {
         Some("user") => Cookies::User,
         Some("none") => Cookies::None,
@@ -69,7 +71,7 @@ fn stream(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Stream {
     if cookies == Cookies::User && !matches!(model, Model::Closed { .. }) {
         cx.p.hint(&f.key_span("cookies"), "`cookies: user` needs `users`", "open traffic has journeys, no users");
     }
-    let mut scope = Scope { request: true, ..Scope::default() };
+    let mut scope = Scope { request: true, speaks, timeout: Some(timeout), ..Scope::default() };
     let mut own = Vec::new();
     for (name, span, n) in f.named("data", &mut cx.p) {
         let feed = feeds::decode(name, span, n, cx);
@@ -77,6 +79,10 @@ fn stream(name: &str, span: &Range<usize>, node: &Node, cx: &mut Cx) -> Stream {
         own.extend(feed);
     }
     let recorded = matches!(model, Model::Replay(_));
+    if let Some(other) = speaks.filter(|s| recorded && *s != Speaks::Http) {
+        let hint = "a recording holds HTTP requests; give it a target with an http:// or https:// url";
+        cx.p.hint(&f.key_span("replay"), format!("a recording cannot be replayed over {}", other.name()), hint);
+    }
     let journeys = journeys::decode(node, &mut f, &what, recorded, retry.is_some(), &scope, cx);
     f.finish(&mut cx.p);
     Stream { name: name.to_owned(), target, at, model, warmup, timeout, retry, connections, cookies, feeds: own, journeys }
@@ -149,13 +155,13 @@ fn speed(text: &str) -> Result<u64, String> {
     value.map(|v| (v * 1e6).round() as u64).ok_or_else(|| format!("`{text}` is not a speed; write 2x, 0.001x to {MAX_SPEED}x"))
 }
 
-fn retry(node: &Node, p: &mut Problems) -> Retry {
+fn retry(node: &Node, speaks: Option<Speaks>, p: &mut Problems) -> Retry {
     let mut f = node.fields("retry", p);
     let attempts = f.whole("attempts", 2..11, p).unwrap_or(2);
     let mut on = Vec::new();
     if let Some(n) = f.need("on", p) {
         for (text, n) in ask::one_or_more(n, "on", p) {
-            on.extend(retry_on(&text, &n.span, p));
+            on.extend(retry_on(&text, speaks, &n.span, p));
         }
         if on.is_empty() && p.is_empty() {
             p.add(&n.span, "`on` names nothing to retry on");
@@ -166,30 +172,27 @@ fn retry(node: &Node, p: &mut Problems) -> Retry {
     Retry { attempts: u32::try_from(attempts).expect("bounded above"), on, backoff }
 }
 
-fn retry_on(text: &str, span: &Range<usize>, p: &mut Problems) -> Option<RetryOn> {
-    match (text, text.parse::<u16>()) {
+fn retry_on(text: &str, speaks: Option<Speaks>, span: &Range<usize>, p: &mut Problems) -> Option<RetryOn> {
+    let status = match speaks {
+        Some(Speaks::Grpc) => expects::grpc_code(text),
+        Some(Speaks::Tcp | Speaks::Udp) => None,
+        _ => text.parse::<u16>().ok().filter(|s| (100..600).contains(s)),
+    };
+    match (text, status) {
         ("connect", _) => Some(RetryOn::Connect),
         ("reset", _) => Some(RetryOn::Reset),
         ("timeout", _) => Some(RetryOn::Timeout),
-        (_, Ok(status)) if (100..600).contains(&status) => Some(RetryOn::Status(status)),
+        (_, Some(status)) => Some(RetryOn::Status(status)),
         _ => {
-            p.hint(span, format!("`{text}` is nothing to retry on"), "write connect, reset, timeout or a status like 503");
+            let hint = match speaks {
+                Some(Speaks::Grpc) => "write connect, reset, timeout or a status like UNAVAILABLE",
+                Some(Speaks::Tcp | Speaks::Udp) => "write connect, reset or timeout",
+                _ => "write connect, reset, timeout or a status like 503",
+            };
+            p.hint(span, format!("`{text}` is nothing to retry on"), hint);
             None
         }
     }
-}
-
-fn connections(node: &Node, cx: &mut Cx) -> Connections {
-    let mut f = node.fields("connections", &mut cx.p);
-    let max = f.whole("max", 1..MAX_CONNECTIONS + 1, &mut cx.p).unwrap_or(u64::from(CONNECTIONS));
-    let prewarm = f.whole("prewarm", 0..MAX_CONNECTIONS + 1, &mut cx.p).unwrap_or(0);
-    let reuse = f.flag("reuse", &mut cx.p).unwrap_or(true);
-    if prewarm > max {
-        cx.p.add(&f.key_span("prewarm"), format!("prewarm is {prewarm}, more than max, {max}"));
-    }
-    f.finish(&mut cx.p);
-    let fit = |n: u64| u32::try_from(n).expect("bounded above");
-    Connections { max: fit(max), prewarm: fit(prewarm), reuse, ..Connections::default() }
 }
 
 /// The peaks of all open shapes together, held against `limits.rate`.

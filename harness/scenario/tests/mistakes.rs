@@ -46,7 +46,7 @@ fn head_and_environment() {
         ("signal: TERM", "signal: ^STOP", "`STOP` is not a value of signal", "there is: TERM"),
         ("shop: pilot.router", "shop: ^web.http", "the service `web` has no endpoints", "http://127.0.0.1:8080"),
         ("shop: pilot.router", "shop: ^127.0.0.1:80", "is not an endpoint", "write http://127.0.0.1:80"),
-        ("http: 1.1", "http: ^2", "`http: 2` is not available yet", "later"),
+        ("http: 1.1", "http: ^3", "HTTP/3 is not spoken yet", "write http: 2"),
         (
             "url: \"http://127.0.0.1:9100/base\"",
             "url: ^\"http://10.0.0.1:9100/base\"",

@@ -9,7 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// `shakedown judge RUN`.
-pub fn judge(dir: &Path, json: bool) -> anyhow::Result<Exit> {
+pub fn judge(dir: &Path, json: bool, precision: bool) -> anyhow::Result<Exit> {
+    if let Ok(part) = shakedown_engine::Segment::read(dir)
+        && part.index > 1
+    {
+        let what = format!("{} is segment {} of {}, a part of the load alone", dir.display(), part.index, part.of);
+        tell(&format!("{what}; put all segments together with `shakedown merge`. (exit 2)"));
+        return Ok(Exit::Usage);
+    }
     let plan = match read_plan(dir) {
         Ok(plan) => Arc::new(plan),
         Err(why) => {
@@ -37,6 +44,9 @@ pub fn judge(dir: &Path, json: bool) -> anyhow::Result<Exit> {
     } else {
         let style = ui::style(std::io::stdout().is_terminal());
         print(&shakedown_report::terminal::end_block(&plan, &decision, &dir.display().to_string(), style))?;
+        if precision {
+            print(&shakedown_report::precision::table(&plan, &decision, style))?;
+        }
     }
     let kept = dir.join("decision.json");
     match std::fs::read_to_string(&kept) {
@@ -81,6 +91,10 @@ pub fn report(dir: &Path, format: &str, output: Option<&Path>) -> anyhow::Result
         }
     };
     reporter.finish(&plan, &mut events, &decision, &mut out)?;
+    if let Err(why) = events.whole() {
+        tell(&format!("{}: {why:#}. A report needs the files of the whole run. (exit 2)", dir.display()));
+        return Ok(Exit::Usage);
+    }
     let Some(path) = output.filter(|p| *p != Path::new("-")) else { return print_bytes(&out) };
     if let Err(why) = std::fs::write(path, out) {
         tell(&format!("cannot write {}: {why}; give --output another file. (exit 2)", path.display()));
@@ -89,7 +103,7 @@ pub fn report(dir: &Path, format: &str, output: Option<&Path>) -> anyhow::Result
     Ok(Exit::Promote)
 }
 
-fn read_plan(dir: &Path) -> anyhow::Result<Plan> {
+pub(super) fn read_plan(dir: &Path) -> anyhow::Result<Plan> {
     let path = dir.join("plan.json");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is not a plan of this version", path.display()))

@@ -3,10 +3,12 @@
 mod github;
 mod init;
 mod inspect;
+mod merge;
 mod pilot;
 mod plan;
 mod recover;
 mod run;
+mod search;
 
 use crate::cli::{Cli, Command};
 use crate::registry;
@@ -20,11 +22,10 @@ use std::io::Write;
 /// An internal error (exit 70). Everything a user can mend is told on stderr and has its own exit code.
 pub fn dispatch(command: Command) -> anyhow::Result<Exit> {
     match command {
-        Command::Run(args) if args.segment.is_some() => later("run --segment"),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => plan::check(&args),
         Command::Plan(args) => plan::plan(&args),
-        Command::Judge { run, json } => inspect::judge(&run, json),
+        Command::Judge { run, json, precision } => inspect::judge(&run, json, precision.is_some()),
         Command::Report { run, format, output } => inspect::report(&run, &format, output.as_deref()),
         Command::Pilot(args) => pilot::pilot(&args),
         Command::Init { path } => init::init(&path),
@@ -38,8 +39,8 @@ pub fn dispatch(command: Command) -> anyhow::Result<Exit> {
             print_bytes(&script)
         }
         Command::Compare(_) => later("compare"),
-        Command::Merge(_) => later("merge"),
-        Command::Search(_) => later("search"),
+        Command::Merge(args) => merge::merge(&args),
+        Command::Search(args) => search::search(&args),
         Command::Shrink(_) => later("shrink"),
         Command::Record(_) => later("record"),
         Command::Import(_) => later("import"),

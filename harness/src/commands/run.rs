@@ -2,10 +2,12 @@
 
 use super::{github, plan, print, tell};
 use crate::cli::{self, Ui};
+use crate::part::{Part, Refused};
 use crate::session::{self, Outcome, Wiring};
 use crate::source::{self, Loaded, NotLoaded};
 use crate::ui::{self, Watcher};
 use anyhow::{Context, bail};
+use shakedown_core::Plan;
 use shakedown_core::decision::{Decision, Exit};
 use shakedown_core::event::{Event, HaltBy, Input};
 use shakedown_core::snapshot::Sample;
@@ -36,11 +38,15 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
             "there is no report format `{unknown}`; see `shakedown kinds`. Nothing was sent. (exit 2)"
         ))));
     }
+    let part = match part(args, &loaded) {
+        Ok(part) => part,
+        Err(exit) => return Ok(exit),
+    };
     plan::warn(&loaded, &args.scenario.scenario);
     if args.dry_run {
         return plan::show(&loaded);
     }
-    let dir = match directory(args.out.as_deref(), &loaded) {
+    let dir = match directory(args.out.as_deref(), &loaded.checked.plan.name) {
         Ok(dir) => dir,
         Err(why) => {
             tell(&format!("{why:#}. Nothing was sent. (exit 2)"));
@@ -49,17 +55,54 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
     };
     write_replay(args, &loaded, &dir)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(go(&loaded, keeper, &dir, args.ui))?;
+    let outcome = runtime.block_on(go_part(&loaded, keeper, &dir, args.ui, part))?;
     match outcome {
         Outcome::NotReady(why) => {
             tell(&format!("not ready: {why}. Nothing was sent. (exit 3)"));
             Ok(Exit::NotReady)
         }
-        Outcome::Decided(decision) => finish(args, &loaded, &dir, &decision),
+        Outcome::Decided(decision) => match part.filter(Part::worker) {
+            Some(part) => Ok(worked(part, &dir, &decision)),
+            None => finish(args, &loaded, &dir, &decision, part),
+        },
     }
 }
 
-async fn go(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui) -> anyhow::Result<Outcome> {
+/// The part of the load this run makes, when that can be done.
+fn part(args: &cli::Run, loaded: &Loaded) -> Result<Option<Part>, Exit> {
+    let mistake = |why: String| plan::not_loaded(NotLoaded::Mistakes(format!("{why}. Nothing was sent. (exit 2)")));
+    let part = Part::of(args.segment, args.epoch).map_err(mistake)?;
+    match part.map_or(Ok(()), |p| p.check(&loaded.checked.plan)) {
+        Ok(()) => Ok(part),
+        Err(Refused::Mistake(why)) => Err(mistake(why)),
+        Err(Refused::Late(why)) => {
+            tell(&format!("not ready: {why}. Nothing was sent. (exit 3)"));
+            Err(Exit::NotReady)
+        }
+    }
+}
+
+/// The end of a worker: it has no verdict of its own.
+fn worked(part: Part, dir: &Path, decision: &Decision) -> Exit {
+    let name = format!("segment {} of {}", part.index, part.of);
+    let v = &decision.validity;
+    match decision.exit {
+        exit @ (Exit::Internal | Exit::NotReady | Exit::Halted | Exit::Interrupted | Exit::Terminated | Exit::RollbackFailed) => {
+            tell(&format!("{name} did not go through: {}", decision.headline));
+            exit
+        }
+        _ => {
+            tell(&format!("{name}: {} requests sent; `shakedown merge` puts it together with the others: {}", v.sent, shown(dir)));
+            Exit::Promote
+        }
+    }
+}
+
+pub async fn go(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui) -> anyhow::Result<Outcome> {
+    go_part(loaded, keeper, dir, mode, None).await
+}
+
+async fn go_part(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui, part: Option<Part>) -> anyhow::Result<Outcome> {
     let plan = Arc::new(loaded.checked.plan.clone());
     if mode != Ui::None && mode != Ui::Json {
         tell(&format!("{}  seed {}  {}", plan.name, plan.seed, dir.display()));
@@ -78,16 +121,13 @@ async fn go(loaded: &Loaded, keeper: Keeper, dir: &Path, mode: Ui) -> anyhow::Re
         });
     }
     let observer = Watcher::new(plan, mode).observer();
-    session::run(loaded, Wiring { keeper, dir: dir.to_owned(), observer, scaled: loaded.scaled, halts }).await
+    session::run(loaded, Wiring { keeper, dir: dir.to_owned(), observer, scaled: loaded.scaled, halts, part }).await
 }
 
 /// The run directory: as asked, or a new one under `runs/`.
-fn directory(asked: Option<&Path>, loaded: &Loaded) -> anyhow::Result<PathBuf> {
+pub fn directory(asked: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     let stamp = crate::wall::now().replace([':', '-'], "").split('.').next().unwrap_or_default().to_owned();
-    let dir = asked.map_or_else(
-        || PathBuf::from("runs").join(format!("{stamp}-{}-{:04x}", loaded.checked.plan.name, rand::random::<u16>())),
-        Path::to_owned,
-    );
+    let dir = asked.map_or_else(|| PathBuf::from("runs").join(format!("{stamp}-{name}-{:04x}", rand::random::<u16>())), Path::to_owned);
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make the run directory {}", dir.display()))?;
     if std::fs::read_dir(&dir).with_context(|| format!("cannot read {}", dir.display()))?.next().is_some() {
         bail!("{} is not empty; give --out a new directory", dir.display());
@@ -95,23 +135,29 @@ fn directory(asked: Option<&Path>, loaded: &Loaded) -> anyhow::Result<PathBuf> {
     std::fs::canonicalize(&dir).with_context(|| format!("cannot find {}", dir.display()))
 }
 
-fn finish(args: &cli::Run, loaded: &Loaded, dir: &Path, decision: &Decision) -> anyhow::Result<Exit> {
+fn finish(args: &cli::Run, loaded: &Loaded, dir: &Path, decision: &Decision, part: Option<Part>) -> anyhow::Result<Exit> {
     // Nothing was sent: a page and test cases about nothing would only confuse. The decision says why.
     let formats = if shakedown_report::nothing_judged(decision) { &[] } else { args.report.as_slice() };
     for format in formats {
-        write_report(loaded, dir, decision, format)?;
+        write_report(&loaded.checked.plan, dir, decision, format)?;
     }
     let plan = &loaded.checked.plan;
     if args.ui != Ui::Json {
         let style = ui::style(std::io::stdout().is_terminal());
         print(&shakedown_report::terminal::end_block(plan, decision, &shown(dir), style))?;
+        if args.precision.is_some() {
+            print(&shakedown_report::precision::table(plan, decision, style))?;
+        }
+    }
+    if let Some(part) = part.filter(|p| p.of > 1) {
+        tell(&format!("this is the decision on segment 1 of {} alone; `shakedown merge` decides on the whole", part.of));
     }
     github::tell_workflow(plan, decision, args.ui != Ui::Json);
     Ok(if decision.exit == Exit::Conditions && args.accept_conditions { Exit::Promote } else { decision.exit })
 }
 
 /// A path as people would type it here.
-fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok()).unwrap_or(path).display().to_string()
 }
 
@@ -137,7 +183,7 @@ fn quoted(word: &str) -> String {
     if plain { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
-fn write_report(loaded: &Loaded, dir: &Path, decision: &Decision, format: &str) -> anyhow::Result<()> {
+pub fn write_report(plan: &Plan, dir: &Path, decision: &Decision, format: &str) -> anyhow::Result<()> {
     let Some(reporter) = crate::registry::REPORTERS.iter().find(|r| r.name() == format) else {
         bail!("there is no report format `{format}`");
     };
@@ -147,15 +193,51 @@ fn write_report(loaded: &Loaded, dir: &Path, decision: &Decision, format: &str) 
     }
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).with_context(|| format!("cannot write {}", path.display()))?);
     let mut events = events(dir)?;
-    reporter.finish(&loaded.checked.plan, &mut events, decision, &mut file).with_context(|| format!("cannot write {}", path.display()))
+    reporter.finish(plan, &mut events, decision, &mut file).with_context(|| format!("cannot write {}", path.display()))?;
+    events.whole()
 }
 
-/// A run's events with its samples at the end.
-pub fn events(dir: &Path) -> anyhow::Result<impl Iterator<Item = Event> + use<>> {
-    let all: Vec<Event> = shakedown_engine::journal::read(dir)?.collect::<Result<_, _>>()?;
-    let last = all.last().map_or((0, shakedown_core::Offset::ZERO), |e| (e.seq + 1, e.at));
-    let samples = samples(dir)?;
-    Ok(all.into_iter().chain(std::iter::once(Event { seq: last.0, at: last.1, what: Input::Samples(samples) })))
+/// A run's events as they are read, with its samples at the end.
+pub struct Events {
+    journal: shakedown_engine::journal::Reader,
+    samples: Option<Vec<Sample>>,
+    last: (u64, shakedown_core::Offset),
+    failed: Option<shakedown_core::Fail>,
+}
+
+/// Opens a run's events.
+pub fn events(dir: &Path) -> anyhow::Result<Events> {
+    let journal = shakedown_engine::journal::read(dir)?;
+    Ok(Events { journal, samples: Some(samples(dir)?), last: (0, shakedown_core::Offset::ZERO), failed: None })
+}
+
+impl Events {
+    /// Every event could be read.
+    pub fn whole(self) -> anyhow::Result<()> {
+        self.failed.map_or(Ok(()), |why| Err(why.into()))
+    }
+}
+
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        match self.journal.next() {
+            Some(Ok(event)) => {
+                self.last = (event.seq + 1, event.at);
+                Some(event)
+            }
+            Some(Err(why)) => {
+                self.failed = Some(why);
+                None
+            }
+            None if self.failed.is_none() => {
+                let samples = self.samples.take()?;
+                Some(Event { seq: self.last.0, at: self.last.1, what: Input::Samples(samples) })
+            }
+            None => None,
+        }
+    }
 }
 
 /// The kept requests of a run; a run that was cut may have none.

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use shakedown_core::seams::Fail;
 use shakedown_core::sparse::{HIGHEST, Sparse, bucket_top};
 use shakedown_core::units::Offset;
+use std::fmt::Write;
 
 /// V2 encoding, 16 the word size that marks LEB128.
 const COOKIE: u32 = 0x1c84_9303 | 0x10;
@@ -20,23 +21,45 @@ const LOWEST: u64 = 1;
 const SUB_BUCKETS: u64 = 2048;
 const HALF_BITS: u32 = 10;
 
-/// One interval-log line, without its line end: tag, start, length, highest value (s) and payload.
-pub(super) fn line(tag: &str, from: Offset, length: u64, sparse: &Sparse) -> String {
-    let highest = sparse.buckets.last_key_value().map_or(0, |(v, _)| bucket_top(*v));
-    let payload = STANDARD.encode(encode(sparse));
-    let seconds = |ns: f64| ns / 1e9;
-    format!("Tag={tag},{:.3},{:.3},{:.6},{payload}", from.seconds(), seconds(length as f64), seconds(highest as f64))
+/// Appends one interval-log line, without its line end: tag, start, length, highest value (s) and payload.
+pub(super) fn line(out: &mut String, tag: &str, from: Offset, length: u64, sparse: &Sparse) {
+    let highest = sparse.buckets.last().map_or(0, bucket_top);
+    let buckets = sparse.buckets.iter().map(|(value, count)| (index(value), count));
+    payload_line(out, tag, (from, length), highest, buckets, sparse.buckets.len());
 }
 
-/// The histogram of a line; `clipped` is kept beside it.
-pub(super) fn parse(line: &str, clipped: u64) -> Result<Sparse, Fail> {
+/// The same from (position, count) in order, of which there are about `len`.
+pub(super) fn payload_line(
+    out: &mut String,
+    tag: &str,
+    (from, length): (Offset, u64),
+    highest: u64,
+    buckets: impl Iterator<Item = (u64, u64)>,
+    len: usize,
+) {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    write!(out, "Tag={tag},{:.3},{:.3},{:.6},", from.seconds(), seconds(length), seconds(highest)).expect("a string takes everything");
+    STANDARD.encode_string(encode(buckets, len), out);
+}
+
+/// The histogram of a line; what was clipped is kept beside it.
+pub(super) fn parse(line: &str) -> Result<Sparse, Fail> {
+    let mut buckets = Vec::new();
+    visit(line, &mut Vec::new(), |at, count| buckets.push((lowest(at), count)))?;
+    // In order already: the map is built in one pass.
+    Ok(Sparse { buckets: buckets.into_iter().collect(), clipped: 0 })
+}
+
+/// Shows every (position, count) of a line's histogram in order. `room` is scratch space.
+pub(super) fn visit(line: &str, room: &mut Vec<u8>, each: impl FnMut(u64, u64)) -> Result<(), Fail> {
     let payload = line.rsplit(',').next().unwrap_or_default().trim_end();
-    let bytes = STANDARD.decode(payload).map_err(|e| Fail::new(format!("a histogram is not base64: {e}")))?;
-    Ok(Sparse { buckets: decode(&bytes)?, clipped })
+    room.clear();
+    STANDARD.decode_vec(payload, room).map_err(|e| Fail::new(format!("a histogram is not base64: {e}")))?;
+    decode(room, each)
 }
 
 /// The position of a bucket in HdrHistogram's order.
-fn index(lowest: u64) -> u64 {
+pub(super) fn index(lowest: u64) -> u64 {
     let bits = u64::from(64 - (lowest | (SUB_BUCKETS - 1)).leading_zeros());
     let bucket = bits - u64::from(HALF_BITS) - 1;
     let sub = lowest >> bucket;
@@ -44,7 +67,7 @@ fn index(lowest: u64) -> u64 {
 }
 
 /// The lowest value of the bucket at a position.
-fn lowest(index: u64) -> u64 {
+pub(super) fn lowest(index: u64) -> u64 {
     if index < SUB_BUCKETS {
         return index;
     }
@@ -52,34 +75,32 @@ fn lowest(index: u64) -> u64 {
     ((index & ((1 << HALF_BITS) - 1)) + (1 << HALF_BITS)) << bucket
 }
 
-fn encode(sparse: &Sparse) -> Vec<u8> {
-    let mut payload = Vec::with_capacity(sparse.buckets.len() * 3);
-    let mut next = 0;
-    for (&value, &count) in &sparse.buckets {
-        let at = index(value);
-        let gap = i64::try_from(at.saturating_sub(next)).unwrap_or(i64::MAX);
-        match gap {
-            0 => {}
-            // A run of one is the count zero.
-            1 => zigzag(0, &mut payload),
-            _ => zigzag(-gap, &mut payload),
-        }
-        zigzag(i64::try_from(count).unwrap_or(i64::MAX), &mut payload);
-        next = at + 1;
-    }
-    let mut out = Vec::with_capacity(HEADER + payload.len());
+fn encode(buckets: impl Iterator<Item = (u64, u64)>, len: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER + len * 3);
     out.extend(COOKIE.to_be_bytes());
-    out.extend(u32::try_from(payload.len()).unwrap_or(u32::MAX).to_be_bytes());
-    out.extend(0_u32.to_be_bytes());
+    out.extend([0; 8]);
     out.extend(SIGNIFICANT_DIGITS.to_be_bytes());
     out.extend(LOWEST.to_be_bytes());
     out.extend(HIGHEST.to_be_bytes());
     out.extend(1.0_f64.to_be_bytes());
-    out.extend(payload);
+    let mut next = 0;
+    for (at, count) in buckets {
+        let gap = i64::try_from(at.saturating_sub(next)).unwrap_or(i64::MAX);
+        match gap {
+            0 => {}
+            // A run of one is the count zero.
+            1 => zigzag(0, &mut out),
+            _ => zigzag(-gap, &mut out),
+        }
+        zigzag(i64::try_from(count).unwrap_or(i64::MAX), &mut out);
+        next = at + 1;
+    }
+    let payload = u32::try_from(out.len() - HEADER).unwrap_or(u32::MAX);
+    out[4..8].copy_from_slice(&payload.to_be_bytes());
     out
 }
 
-fn decode(bytes: &[u8]) -> Result<std::collections::BTreeMap<u64, u64>, Fail> {
+fn decode(bytes: &[u8], mut each: impl FnMut(u64, u64)) -> Result<(), Fail> {
     let wrong = || Fail::new("a histogram in histograms.hlog is not one of this harness");
     let word = |at: usize| bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map(u32::from_be_bytes);
     let length = word(4).ok_or_else(wrong)?;
@@ -87,22 +108,23 @@ fn decode(bytes: &[u8]) -> Result<std::collections::BTreeMap<u64, u64>, Fail> {
         return Err(wrong());
     }
     let mut rest = &bytes[HEADER..];
-    let (mut at, mut buckets) = (0_u64, std::collections::BTreeMap::new());
+    let mut at = 0_u64;
+    let end = index(HIGHEST) + 1;
     while !rest.is_empty() {
         let number = unzigzag(&mut rest).ok_or_else(wrong)?;
         if number < 0 {
             at = at.saturating_add(number.unsigned_abs());
         } else {
-            if number > 0 {
-                buckets.insert(lowest(at), number.unsigned_abs());
+            if number > 0 && at < end {
+                each(at, number.unsigned_abs());
             }
             at += 1;
         }
-        if at > index(HIGHEST) + 1 {
+        if at > end {
             return Err(wrong());
         }
     }
-    Ok(buckets)
+    Ok(())
 }
 
 /// ZigZag, then LEB128 in at most nine bytes (the ninth carries eight bits).

@@ -24,8 +24,8 @@ fn random(seed: u64, n: usize) -> Sparse {
 
 fn dense(sparse: &Sparse) -> Histogram<u64> {
     let mut h = Histogram::new_with_bounds(1, HIGHEST, 3).unwrap();
-    for (value, count) in &sparse.buckets {
-        h.record_n(*value, *count).unwrap();
+    for (value, count) in sparse.buckets.iter() {
+        h.record_n(value, count).unwrap();
     }
     h
 }
@@ -33,7 +33,7 @@ fn dense(sparse: &Sparse) -> Histogram<u64> {
 #[test]
 fn buckets_are_those_of_hdrhistogram() {
     let h = Histogram::<u64>::new_with_bounds(1, HIGHEST, 3).unwrap();
-    for value in random(1, 2000).buckets.keys().copied().chain([0, 1, 2047, 2048, 2049, 4095, 4096, HIGHEST]) {
+    for value in random(1, 2000).buckets.iter().map(|(b, _)| b).chain([0, 1, 2047, 2048, 2049, 4095, 4096, HIGHEST]) {
         assert_eq!(bucket(value), h.lowest_equivalent(value), "{value}");
         assert_eq!(shakedown_core::sparse::bucket_top(value), h.highest_equivalent(value), "{value}");
     }
@@ -43,15 +43,16 @@ fn buckets_are_those_of_hdrhistogram() {
 fn encoding_is_that_of_hdrhistogram_in_both_directions() {
     for seed in 0..50 {
         let sparse = random(seed, 1 + seed as usize * 7);
-        let line = hlog::line("a", Offset::ZERO, 1_000_000_000, &sparse);
-        assert_eq!(hlog::parse(&line, sparse.clipped).unwrap(), sparse);
+        let mut line = String::new();
+        hlog::line(&mut line, "a", Offset::ZERO, 1_000_000_000, &sparse);
+        assert_eq!(hlog::parse(&line).unwrap().buckets, sparse.buckets);
         let payload = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, line.rsplit(',').next().unwrap()).unwrap();
         let theirs: Histogram<u64> = Deserializer::new().deserialize(&mut payload.as_slice()).unwrap();
         assert_eq!(theirs, dense(&sparse), "seed {seed}");
         let mut bytes = Vec::new();
         V2Serializer::new().serialize(&dense(&sparse), &mut bytes).unwrap();
         let back = format!("x,{}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &bytes));
-        assert_eq!(hlog::parse(&back, sparse.clipped).unwrap(), sparse, "seed {seed}");
+        assert_eq!(hlog::parse(&back).unwrap().buckets, sparse.buckets, "seed {seed}");
     }
 }
 
@@ -62,6 +63,9 @@ fn events() -> Vec<Event> {
     cell.latency = random(3, 100);
     cell.latency.record(HIGHEST + 5);
     cell.lag = random(4, 10);
+    cell.tls = random(5, 10);
+    cell.first_byte = random(6, 3);
+    cell.send = random(7, 1);
     let group = Dim::Group { objective: "a".into(), value: "b, c\n".into() };
     let snapshot = Snapshot {
         as_of: Offset(7),

@@ -1,6 +1,6 @@
 //! Writes the journal. Buffered: the dispatcher flushes before every change to the world and every 100 ms.
 
-use super::{HISTOGRAMS, JOURNAL, LineOut, NAMES, Ref, SAMPLES, histograms, hlog};
+use super::{Block, HISTOGRAMS, JOURNAL, LineOut, NAMES, SAMPLES, histograms, hlog};
 use shakedown_core::event::{Event, Input};
 use shakedown_core::seams::Fail;
 use shakedown_core::snapshot::{CellKey, Dim, Sample, Snapshot};
@@ -52,8 +52,8 @@ impl Writer {
     /// When it cannot be written (buffered: a full disk may show only when flushing).
     pub fn append(&mut self, event: &Event) -> Result<(), Fail> {
         let hist = match &event.what {
-            Input::Snapshot(snapshot) => self.refs(snapshot)?,
-            _ => Vec::new(),
+            Input::Snapshot(snapshot) => self.block(snapshot)?,
+            _ => None,
         };
         let line = LineOut { seq: event.seq, at: event.at, what: &event.what, hist };
         let text = serde_json::to_string(&line).map_err(|e| Fail::new(format!("cannot write event {}: {e}", event.seq)))?;
@@ -110,22 +110,32 @@ impl Writer {
         Ok(())
     }
 
-    fn refs(&mut self, snapshot: &Snapshot) -> Result<Vec<Ref>, Fail> {
-        let mut refs = Vec::new();
+    /// Writes a snapshot's histograms as one stretch; `None` when it has none.
+    fn block(&mut self, snapshot: &Snapshot) -> Result<Option<Block>, Fail> {
+        let mut block = Block { offset: self.written, of: vec![0; snapshot.cells.len()], ..Block::default() };
+        let mut text = String::new();
+        let length = self.slice.0.saturating_mul(u64::from(snapshot.folded.max(1)));
         for (index, (key, cell)) in snapshot.cells.iter().enumerate() {
+            let from = Offset::ZERO.plus(Span(self.slice.0.saturating_mul(u64::from(key.slice))));
             for (which, sparse) in histograms(cell).into_iter().enumerate() {
-                if sparse.is_empty() && sparse.clipped == 0 {
-                    continue;
+                if sparse.clipped > 0 {
+                    block.clipped.push((index as u32, which as u8, sparse.clipped));
                 }
-                let from = Offset::ZERO.plus(Span(self.slice.0.saturating_mul(u64::from(key.slice))));
-                let mut line = hlog::line(&self.tag(key, NAMES[which]), from, self.slice.0, sparse);
-                let (length, crc) = (line.len() as u32, crc32fast::hash(line.as_bytes()));
-                refs.push(Ref(index as u32, which as u8, self.written, length, crc, sparse.clipped));
-                line.push('\n');
-                self.histogram(&line)?;
+                if !sparse.is_empty() {
+                    block.of[index] |= 1 << which;
+                    hlog::line(&mut text, &self.tag(key, NAMES[which]), from, length, sparse);
+                    text.push('\n');
+                }
             }
         }
-        Ok(refs)
+        if text.is_empty() && block.clipped.is_empty() {
+            return Ok(None);
+        }
+        let bytes = text.as_bytes();
+        block.length = u32::try_from(bytes.len()).map_err(|_| Fail::new("one snapshot has over 4 GiB of histograms"))?;
+        block.crc = crc32fast::hash(bytes);
+        self.histogram(&text)?;
+        Ok(Some(block))
     }
 
     /// Stream, arm, dimension and kind; characters that mean something in the log become `_`.

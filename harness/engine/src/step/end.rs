@@ -29,7 +29,7 @@ pub(super) fn when_complete(s: &mut State) {
 }
 
 /// A fault's recovery is still waited for.
-pub(super) fn recovering(s: &State) -> bool {
+pub(crate) fn recovering(s: &State) -> bool {
     let silent = s.streams.iter().all(|st| st.started.is_none() || st.ended.is_some());
     let last = s.streams.iter().filter_map(|st| st.ended).max();
     s.plan.objectives.iter().any(|o| {

@@ -1,11 +1,13 @@
 //! The life of every fault: due, applied, watched, taken back. A fault that may be in place is always taken back, even
 //! when applying it failed or was cut short.
 
-use crate::effect::{ATTEST_EVERY, Call, Effect, FAULT, REVERT_TRIES};
+use crate::effect::{ATTEST_EVERY, ATTEST_SELDOM, Call, Effect, FAULT, REVERT_TRIES};
+use crate::fold::block as fold_block;
 use crate::state::{Life, Phase, Ramp, State};
 use crate::step::{ramp, streams};
 use serde_json::Value;
 use shakedown_core::event::Fact;
+use shakedown_core::units::Span;
 
 /// Applies what is due, reverts what has lasted, looks at what is active.
 pub(super) fn advance(s: &mut State) {
@@ -16,13 +18,17 @@ pub(super) fn advance(s: &mut State) {
                 s.call(Call::ApplyFault(i), FAULT);
             }
             Life::Active(since) if since.plus(s.plan.faults[i].length) <= s.now => revert(s, i),
-            Life::Active(_) if s.faults[i].attested.plus(ATTEST_EVERY) <= s.now => {
+            Life::Active(_) if s.faults[i].attested.plus(attest_every(s)) <= s.now => {
                 s.faults[i].attested = s.now;
                 s.out.push(Effect::Attest(i));
             }
             _ => {}
         }
     }
+}
+
+fn attest_every(s: &State) -> Span {
+    if fold_block(&s.plan).is_some() { ATTEST_SELDOM } else { ATTEST_EVERY }
 }
 
 fn may_start(s: &State, i: usize) -> bool {

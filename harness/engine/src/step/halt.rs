@@ -16,6 +16,10 @@ const TRAFFIC_GRACE: Span = Span::secs(30);
 /// interrupt then only shortens waits, and the decision stands.
 pub(super) fn halt(s: &mut State, by: HaltBy) {
     let internal = matches!(by, HaltBy::Internal(_));
+    if s.until_told && s.phase == Phase::Running && matches!(by, HaltBy::Signal(_) | HaltBy::TimeBox) {
+        s.until_told = false;
+        return end::begin(s);
+    }
     if s.halted.is_some() || (after_drain(s) && !internal) {
         if matches!(by, HaltBy::Signal(_)) {
             hurry(s);
@@ -71,7 +75,7 @@ pub(super) fn limits(s: &mut State) {
     if s.plan.environment.limits.requests.is_some_and(|limit| s.sent >= limit) {
         return halt(s, HaltBy::Limit("requests".to_owned()));
     }
-    if s.plan.rollout.is_none() && overdue(s) {
+    if s.plan.rollout.is_none() && !s.until_told && overdue(s) {
         halt(s, HaltBy::Limit("traffic did not end".to_owned()));
     }
 }

@@ -58,6 +58,8 @@ fn wiring(plan: &Arc<Plan>, fake: &Fake, dir: &Path, script: Script) -> (Wiring,
     };
     let records: Vec<_> = plan.teardown.iter().map(|_| ("command".to_owned(), "teardown".to_owned(), Value::Null)).collect();
     let wiring = Wiring {
+        part: shakedown_engine::Part::Whole,
+        epoch: None,
         load: shared.clone(),
         services: shared.clone(),
         injectors: BTreeMap::from([("latency".to_owned(), kind as &'static dyn Injector)]),

@@ -11,8 +11,8 @@ use super::bernoulli::{Mixture, Side};
 use shakedown_core::sparse::{Sparse, bucket_top};
 use std::collections::BTreeSet;
 
-/// A one-sided mixture over fewer than 10⁸ values never falls below minus this.
-const DEEPEST: f64 = 15.0;
+/// A one-sided mixture over fewer than 10¹² values never falls below minus this.
+const DEEPEST: f64 = 20.0;
 
 /// What the canary's quantile is held against: `factor·q_b + plus` (ns).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +35,7 @@ impl Cumulative {
     fn new(h: &Sparse) -> Cumulative {
         let mut n = 0;
         let (mut lows, mut tops, mut upto) = (Vec::new(), Vec::new(), Vec::new());
-        for (&low, &count) in &h.buckets {
+        for (low, count) in h.buckets.iter() {
             n += count;
             lows.push(low);
             tops.push(bucket_top(low));
@@ -71,38 +71,39 @@ pub fn log_e_margin(canary: &Sparse, control: &Sparse, p: f64, margin: Margin, p
     if c.n == 0 || b.n == 0 || margin.factor <= 0.0 {
         return 0.0;
     }
-    // The product changes only where a count changes: at the control's bounds and the canary's mapped back.
-    let mut xs: BTreeSet<u64> = BTreeSet::from([0]);
-    for (low, top) in b.lows.iter().zip(&b.tops) {
-        xs.extend([*low, *top, top + 1]);
-    }
-    for (low, top) in c.lows.iter().zip(&c.tops) {
-        for bound in [*low as f64, *top as f64] {
-            let x = ((bound - margin.plus) / margin.factor).max(0.0) as u64;
-            xs.extend([x.saturating_sub(1), x, x + 1]);
-        }
-    }
     let (control_side, canary_side) = if proves_below { (Side::Below, Side::Above) } else { (Side::Above, Side::Below) };
     let of_control = Mixture::new(p, control_side, t_opt);
     let of_canary = Mixture::new(p, canary_side, t_opt);
-    let mut last = (f64::NAN, f64::NAN);
-    let mut least = f64::INFINITY;
-    // From the control's own quantile first: the least is near it, and far from it the control alone rules x out.
-    let middle = control.quantile(p).unwrap_or(0);
-    for x in std::iter::once(middle).chain(xs) {
-        let x = x as f64;
+    let parts = |x: f64| {
         let y = margin.factor * x + margin.plus;
         let counts = if proves_below { (b.most_at_most(x), c.fewest_below(y)) } else { (b.fewest_below(x), c.most_at_most(y)) };
-        if counts == last {
-            continue;
-        }
-        last = counts;
-        let control_part = of_control.log_e(counts.0, b.n as f64);
-        if control_part > least + DEEPEST {
-            continue;
-        }
-        least = least.min(control_part + of_canary.log_e(counts.1, c.n as f64));
-    }
+        (of_control.log_e(counts.0, b.n as f64), of_canary.log_e(counts.1, c.n as f64))
+    };
+    let middle = control.quantile(p).unwrap_or(0);
+    let at = parts(middle as f64);
+    let start = parts(0.0);
+    let mut least = (at.0 + at.1).min(start.0 + start.1);
+    // From the control's own quantile outwards: one of the two parts grows that way, and once it alone is beyond the least
+    // by more than the other can be below zero, nothing further out is smaller.
+    let mut look = |x: u64, downwards: bool| {
+        let (control, canary) = parts(x as f64);
+        least = least.min(control + canary);
+        let growing = if downwards == proves_below { control } else { canary };
+        growing <= least + DEEPEST
+    };
+    // The product changes only where a count changes: at the control's bounds and the canary's mapped back.
+    let of_b = |i: usize| [b.lows[i], b.tops[i], b.tops[i] + 1];
+    let back = |bound: u64| ((bound as f64 - margin.plus) / margin.factor).max(0.0) as u64;
+    let of_c = |i: usize| {
+        let (low, top) = (back(c.lows[i]), back(c.tops[i]));
+        [low.saturating_sub(1), low, low + 1, top.saturating_sub(1), top, top + 1]
+    };
+    let from_b = b.lows.partition_point(|&low| low <= middle);
+    let from_c = c.lows.partition_point(|&low| back(low) <= middle);
+    let _ = (from_b..b.lows.len()).flat_map(of_b).all(|x| look(x, false));
+    let _ = (0..from_b).rev().flat_map(|i| of_b(i).into_iter().rev()).all(|x| look(x, true));
+    let _ = (from_c..c.lows.len()).flat_map(of_c).all(|x| look(x, false));
+    let _ = (0..from_c).rev().flat_map(|i| of_c(i).into_iter().rev()).all(|x| look(x, true));
     least.clamp(super::LEAST_LOG_E, 700.0)
 }
 
@@ -182,6 +183,48 @@ mod tests {
         assert!(log_e_margin(&twice, &b, 0.95, m, false, 400.0) > log(20.0));
         assert!(log_e_margin(&twice, &b, 0.95, m, true, 400.0) < 0.1);
         assert_eq!(log_e_margin(&Sparse::default(), &b, 0.95, m, true, 400.0), 0.0);
+    }
+
+    /// Every candidate, none left out: what the outward scan must find the least of.
+    fn exhaustive(canary: &Sparse, control: &Sparse, p: f64, margin: Margin, proves_below: bool, t_opt: f64) -> f64 {
+        let (c, b) = (Cumulative::new(canary), Cumulative::new(control));
+        let mut xs: BTreeSet<u64> = BTreeSet::from([0]);
+        for (low, top) in b.lows.iter().zip(&b.tops) {
+            xs.extend([*low, *top, top + 1]);
+        }
+        for bound in c.lows.iter().chain(&c.tops) {
+            let x = ((*bound as f64 - margin.plus) / margin.factor).max(0.0) as u64;
+            xs.extend([x.saturating_sub(1), x, x + 1]);
+        }
+        let (control_side, canary_side) = if proves_below { (Side::Below, Side::Above) } else { (Side::Above, Side::Below) };
+        let at = |x: u64| {
+            let (x, y) = (x as f64, margin.factor * x as f64 + margin.plus);
+            let counts = if proves_below { (b.most_at_most(x), c.fewest_below(y)) } else { (b.fewest_below(x), c.most_at_most(y)) };
+            Mixture::new(p, control_side, t_opt).log_e(counts.0, b.n as f64)
+                + Mixture::new(p, canary_side, t_opt).log_e(counts.1, c.n as f64)
+        };
+        xs.into_iter().map(at).fold(f64::INFINITY, f64::min).clamp(super::super::LEAST_LOG_E, 700.0)
+    }
+
+    #[test]
+    fn the_outward_scan_finds_the_least_of_all() {
+        use rand::{RngExt, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(5);
+        for round in 0..60_u64 {
+            let mut sample = |n: u64, spread: u64| {
+                let mut h = Sparse::default();
+                (0..n).for_each(|_| h.record(1_000_000 + rng.random_range(0..spread) * rng.random_range(1..40_u64)));
+                h
+            };
+            let (b, c) = (sample(30 + round * 20, 90_000), sample(20 + round * 5, 90_000 + round * 1000));
+            for (p, factor, plus) in [(0.5, 1.0, 0.0), (0.95, 1.2, 0.0), (0.99, 1.0, 200_000.0), (0.95, 1.0, -50_000.0)] {
+                let m = Margin { factor, plus };
+                for below in [true, false] {
+                    let (got, want) = (log_e_margin(&c, &b, p, m, below, 400.0), exhaustive(&c, &b, p, m, below, 400.0));
+                    assert!((got - want).abs() < 1e-9, "round {round}, {p} {factor} {plus} {below}: {got} instead of {want}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The judge whole, on a small simulated world: a router that splits, two releases, a fault, and an engine that obeys.
 
 mod decisions;
+mod generator;
 mod plan;
 mod simulations;
 mod world;

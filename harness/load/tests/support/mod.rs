@@ -197,7 +197,7 @@ pub fn plan(target: &str, streams: Vec<Stream>) -> Plan {
         labels: BTreeMap::new(),
         seed: 7,
         time_box: None,
-        slice: Span::secs(1),
+        slice: Span::millis(100),
         max_cells: 1000,
         precision: Precision::default(),
         environment: Environment {
@@ -314,6 +314,7 @@ pub fn wiring(plan: Plan) -> Wiring {
         endpoints: Endpoints::default(),
         secrets: Arc::new(Secrets::default()),
         run: "00112233445566778899aabbccddeeff".into(),
+        segment: (0, 1),
     }
 }
 
@@ -330,7 +331,7 @@ pub fn run_with(w: Wiring, during: impl FnOnce(&dyn Load, &Taken)) -> Sum {
     load.mode(shakedown_core::seams::LoadMode::Finish);
     load.start(Epoch(Instant::now()), taken.clone());
     during(&*load, &taken);
-    until("streams end", || taken.sum().totals.values().any(|t| t.ended) || !taken.sum().halts.is_empty());
+    until("streams end", || taken.sum().totals.values().any(|t| t.ended && t.in_flight == 0) || !taken.sum().halts.is_empty());
     runtime.block_on(load.stop()).unwrap();
     taken.sum()
 }

@@ -4,7 +4,7 @@ use crate::evidence::{Row, compares, is_fact, rows, status};
 use crate::gather::Gathered;
 use crate::style::{clean, tied};
 use crate::units::{clock, clock_exact, count, digits, nanos, percent};
-use crate::words;
+use crate::{precision, words};
 use serde_json::{Value, json};
 use shakedown_core::Plan;
 use shakedown_core::decision::{Decision, Status, Verdict};
@@ -182,6 +182,7 @@ fn facts(plan: &Plan, decision: &Decision, all: &Gathered) -> Vec<Value> {
         ("harness version", clean(&decision.version)),
         ("plan SHA-256", clean(&decision.plan_sha256)),
     ];
+    told.extend(precision::facts(plan, decision));
     if all.scaled {
         told.push(("time scale", "this run was scaled: it never promotes".to_owned()));
     }

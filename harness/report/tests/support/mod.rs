@@ -40,7 +40,7 @@ pub fn plan() -> Plan {
         "setup": [], "teardown": [], "preflight": ["availability"],
         "streams": [{"name": "shoppers", "target": "shop", "at": {"at": 0},
             "model": {"open": {"poisson": true, "shape": [{"length": ns(90), "form": {"hold": 300_000_000_000u64}}]}},
-            "warmup": ns(5), "timeout": ns(2), "retry": null, "connections": {"max": 256, "prewarm": 16, "reuse": true},
+            "warmup": ns(5), "timeout": ns(2), "retry": null, "connections": {"max": 256, "prewarm": 16, "reuse": true, "idle": ns(30), "max_requests": null, "streams": 100},
             "cookies": "none", "feeds": [], "journeys": []}],
         "faults": [{"name": "payments-slow", "at": {"stage": {"stage": "canary-25", "plus": ns(5)}}, "length": ns(12), "on": {"proxy": "payments"},
             "share": 300_000, "matches": {"method": "POST", "path": "/charge/*"}, "kind": "latency", "params": {"delay": "200ms"}, "during_rollback": false}],

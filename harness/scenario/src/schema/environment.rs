@@ -1,6 +1,6 @@
 //! Schema of `environment`. Must say what `environment`, `services` and `targets` decode.
 
-use super::{any_map, anything, duration, flag, list, map, name, object, rate, share, text, whole, words};
+use super::{any_map, duration, flag, list, map, name, object, rate, share, text, whole, words};
 use crate::source::Kinds;
 use serde_json::{Value, json};
 
@@ -44,8 +44,21 @@ fn service(kinds: &Kinds) -> Value {
 }
 
 fn target() -> Value {
-    let tls = [("ca", text()), ("cert", text()), ("key", text()), ("insecure", flag())];
-    let properties = [("url", text()), ("http", anything()), ("tls", object(&[], &tls)), ("headers", any_map(text()))];
+    let tls =
+        [("ca", text()), ("cert", text()), ("key", text()), ("insecure", flag()), ("server_name", text()), ("full_handshakes", flag())];
+    let proto = json!({"anyOf": [{"type": "string"}, object(&["file"], &[("file", text()), ("include", list(text()))])]});
+    let properties = [
+        ("url", text()),
+        ("http", json!({"enum": [1.1, 2, "1.1", "2"]})),
+        ("tls", object(&[], &tls)),
+        ("headers", any_map(text())),
+        ("unix", text()),
+        ("proxy", text()),
+        ("sources", list(text())),
+        ("pin", text()),
+        ("resolve_every", duration()),
+        ("proto", proto),
+    ];
     json!({"anyOf": [{"type": "string"}, object(&["url"], &properties)]})
 }
 

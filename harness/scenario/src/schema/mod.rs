@@ -24,6 +24,7 @@ pub fn schema(kinds: &Kinds) -> Value {
             ("seed", whole()),
             ("time_box", duration()),
             ("max_cells", whole()),
+            ("precision", precision()),
             ("environment", environment::schema(kinds)),
             ("setup", traffic::actions()),
             ("teardown", traffic::actions()),
@@ -46,6 +47,11 @@ pub fn schema(kinds: &Kinds) -> Value {
         root.extend(more);
     }
     root
+}
+
+fn precision() -> Value {
+    let settings = [("quantum", duration()), ("spin", duration()), ("workers", whole())];
+    json!({"anyOf": [words(&["auto"]), object(&[], &settings)]})
 }
 
 /// A map with fixed keys; `null` counts as not given.

@@ -17,11 +17,13 @@ pub fn actions() -> Value {
 
 pub fn stream() -> Value {
     let retry = [("attempts", whole()), ("on", one_or_more(text())), ("backoff", duration())];
-    let connections = [("max", whole()), ("prewarm", whole()), ("reuse", flag())];
+    let connections =
+        [("max", whole()), ("prewarm", whole()), ("reuse", flag()), ("idle", duration()), ("max_requests", whole()), ("streams", whole())];
     let users = [("count", whole()), ("think", text()), ("for", duration())];
     let feed = [("csv", text()), ("pick", text())];
     let think = object(&["think"], &[("think", text())]);
-    let step = json!({"anyOf": [think, request(&[])]});
+    let mut step = exchange(&[]);
+    step["anyOf"].as_array_mut().expect("written as a list").push(think);
     let journey = object(&["steps"], &[("weight", whole()), ("steps", list(step))]);
     let properties = [
         ("target", name()),
@@ -37,7 +39,7 @@ pub fn stream() -> Value {
         ("cookies", words(&["journey", "user", "none"])),
         ("data", map(object(&["csv"], &feed))),
         ("journeys", map(journey)),
-        ("requests", list(request(&[("weight", whole())]))),
+        ("requests", list(exchange(&[("weight", whole())]))),
     ];
     let mut stream = object(&["target"], &properties);
     stream["oneOf"] = json!([{"required": ["shape"]}, {"required": ["users"]}, {"required": ["replay"]}]);
@@ -67,18 +69,38 @@ fn replay() -> Value {
     object(&["file", "format"], &properties)
 }
 
-fn request(more: &[(&str, Value)]) -> Value {
-    let expect = [("status", one_or_more(text())), ("json", any_map(anything())), ("headers", any_map(text())), ("body", text())];
+/// One request or other exchange of traffic.
+fn exchange(more: &[(&str, Value)]) -> Value {
+    let count = json!({"anyOf": [whole(), {"type": "string", "pattern": "^[0-9]+\\.\\.[0-9]+$|\\$\\{"}]});
+    let (status, grpc_status) = (("status", one_or_more(text())), ("grpc_status", one_or_more(text())));
+    let (messages, headers) = (("messages", count), ("headers", any_map(text())));
+    let until = json!({"anyOf": [{"type": "string"}, object(&["bytes"], &[("bytes", whole())])]});
+    let grpc = [("grpc", text()), ("message", any_map(anything())), headers.clone()];
+    let websocket = [("websocket", text()), ("send", list(text())), ("receive", whole()), ("hold", duration()), headers.clone()];
+    let kind = |needed: &[&str], own: &[(&str, Value)], expect: &[(&str, Value)]| {
+        let properties: Vec<_> = own.iter().chain(more).cloned().chain(shared(expect)).collect();
+        object(needed, &properties)
+    };
+    json!({"anyOf": [
+        request(more),
+        kind(&["grpc"], &grpc, &[grpc_status, messages.clone(), headers.clone()]),
+        kind(&["websocket"], &websocket, &[status, messages, headers]),
+        kind(&["tcp", "until"], &[("tcp", text()), ("until", until)], &[]),
+        kind(&["udp"], &[("udp", text())], &[]),
+    ]})
+}
+
+/// Keys every exchange has; `expect` has more keys for some.
+fn shared(expect: &[(&str, Value)]) -> [(&'static str, Value); 3] {
     let from = json!({"anyOf": [{"type": "string"}, object(&["header"], &[("header", text())])]});
-    let mut properties = vec![
-        ("name", name()),
-        ("headers", any_map(text())),
-        ("json", anything()),
-        ("text", text()),
-        ("form", any_map(text())),
-        ("expect", object(&[], &expect)),
-        ("capture", any_map(from)),
-    ];
+    let expect: Vec<_> = [("json", any_map(anything())), ("body", text())].into_iter().chain(expect.iter().cloned()).collect();
+    [("name", name()), ("expect", object(&[], &expect)), ("capture", any_map(from))]
+}
+
+fn request(more: &[(&str, Value)]) -> Value {
+    let headers = ("headers", any_map(text()));
+    let mut properties = vec![headers.clone(), ("json", anything()), ("text", text()), ("form", any_map(text()))];
+    properties.extend(shared(&[("status", one_or_more(text())), headers]));
     properties.extend(crate::requests::METHODS.map(|m| (m, text())));
     properties.extend(more.iter().cloned());
     let mut request = object(&[], &properties);

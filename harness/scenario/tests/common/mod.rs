@@ -129,6 +129,11 @@ pub fn files() -> Memory {
         ("dir/nothing", ""),
         ("dir/packed.log.gz", "packed"),
         ("dir/not.pem", "hello\n"),
+        ("dir/ca.pem", "-----BEGIN CERTIFICATE-----\n"),
+        ("dir/client.key", "-----BEGIN PRIVATE KEY-----\n"),
+        ("dir/shop.proto", "syntax = \"proto3\";\nimport \"google/protobuf/empty.proto\";\nimport \"money.proto\";\n"),
+        ("dir/protos/money.proto", "syntax = \"proto3\";\nimport \"shop.proto\";\n"),
+        ("dir/torn.proto", "import \"gone.proto\";\n"),
         ("token-file", "from-a-file-42\n"),
     ]))
 }
@@ -164,3 +169,4 @@ pub fn run(text: &str) -> Result<Checked, Problems> {
 }
 
 pub const GOOD: &str = include_str!("good.yaml");
+pub const PROTOCOLS: &str = include_str!("protocols.yaml");

@@ -1,12 +1,21 @@
 //! HTTP/1.1 message framing without I/O: bytes in, heads and body pieces out, every byte accounted for so that a proxy
 //! can forward a message unchanged. Must not read sockets or decide what a message means.
 
+mod answer;
 mod chunked;
+mod classes;
 mod framer;
 mod head;
+mod lookup;
+mod scan;
+mod seen;
+mod values;
 
+pub use answer::{AnswerScan, HeadInfo, MAX_INTERIM, Step};
 pub use framer::{Framer, Part};
 pub use head::{Framing, Head};
+pub use lookup::{Headers, header, headers};
+pub use seen::SeenHead;
 
 /// Most bytes of a message head (start line and headers) or of a chunked body's trailers.
 pub const MAX_HEAD: usize = 64 * 1024;
