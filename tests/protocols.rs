@@ -206,16 +206,16 @@ traffic:
           - {name: gone, grpc: shop.Cart/Get, message: {id: gone}, expect: {grpc_status: NOT_FOUND}}
   feed:
     target: feed
-    shape: [{hold: 2s, rate: 20/s}]
-    requests: [{name: talk, websocket: /feed, send: ["one", "two"], receive: 3, expect: {messages: 3, body_contains: two}}]
+    shape: [{hold: 2s, rate: 40/s}]
+    requests: [{name: talk, websocket: /feed, send: ["one", "two"], receive: 3, expect: {messages: 3, body: two}}]
   lines:
     target: lines
     shape: [{hold: 2s, rate: 100/s}]
-    requests: [{name: ping, tcp: "PING\r\n", until: "\r\n", expect: {body_contains: PONG}}]
+    requests: [{name: ping, tcp: "PING\r\n", until: "\r\n", expect: {body: PONG}}]
   datagrams:
     target: datagrams
     shape: [{hold: 2s, rate: 100/s}]
-    requests: [{name: echo, udp: "abc", expect: {body_contains: abc}}]
+    requests: [{name: echo, udp: "abc", expect: {body: abc}}]
   local:
     target: local
     shape: [{hold: 2s, rate: 100/s}]
@@ -244,7 +244,7 @@ fn every_protocol_is_sent_counted_and_judged() {
     let said = s.scenario(&s.write("protocols.yaml", &text), &[]);
     assert_eq!(said.code, 0, "{said:?}");
     let decision = s.decision();
-    for (name, samples) in [("two", 200), ("carts", 200), ("feed", 40), ("lines", 200), ("datagrams", 200), ("local", 200)] {
+    for (name, samples) in [("two", 200), ("carts", 200), ("feed", 80), ("lines", 200), ("datagrams", 200), ("local", 200)] {
         let objective = &decision["objectives"][name];
         assert_eq!(
             (objective["status"].as_str(), objective["samples"][0].as_u64()),
@@ -254,7 +254,7 @@ fn every_protocol_is_sent_counted_and_judged() {
         assert_eq!(objective["value"].as_f64(), Some(1.0), "{name}: {objective:#}");
     }
     let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
-    assert_eq!((count(&seen.h2), count(&seen.grpc), count(&seen.websocket)), (200, 200, 40));
+    assert_eq!((count(&seen.h2), count(&seen.grpc), count(&seen.websocket)), (200, 200, 80));
     assert_eq!((count(&seen.tcp), count(&seen.udp), count(&seen.unix)), (200, 200, 200));
 }
 

@@ -132,7 +132,9 @@ impl GuardState {
         Some((value, limit, tally.total))
     }
 
-    fn latency(&self) -> bool {
+    /// Is it about latencies? Only then it looks at histograms.
+    #[must_use]
+    pub fn latency(&self) -> bool {
         matches!(self.guard.indicator, Indicator::Latency(_) | Indicator::JourneyDuration(_))
     }
 

@@ -194,7 +194,7 @@ impl Assessor for Judge {
 
     fn alarmed(&self, held: &shakedown_core::Snapshot) -> bool {
         let Some(over) = self.plan.guards.iter().map(|g| g.over).max() else { return false };
-        let slices = self.slices.with(held, over);
+        let slices = self.slices.with(held, over, self.guards.iter().any(GuardState::latency));
         self.guards.iter().any(|g| g.crossed(&self.plan, &slices, &self.line, &self.attribution).is_some())
     }
 

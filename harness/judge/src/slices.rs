@@ -121,19 +121,31 @@ impl Slices {
         }
     }
 
-    /// These slices with counts that have not been handed over: only what the last `back` needs.
+    /// These slices with counts that have not been handed over, for a look at the last `back` of them and nothing else.
+    /// Histograms are most of the work, and come along only where `latency` asks for them.
     #[must_use]
-    pub fn with(&self, held: &Snapshot, back: Span) -> Slices {
-        let from = self.slice_of(self.as_of.max(held.as_of).minus(back));
-        let mut seen = Slices {
-            kept: self.kept.range(from..).map(|(slice, cells)| (*slice, cells.clone())).collect(),
-            light: BTreeMap::new(),
-            widths: BTreeMap::new(),
-            totals: Totals::default(),
-            ..*self
+    pub fn with(&self, held: &Snapshot, back: Span, latency: bool) -> Slices {
+        let as_of = self.as_of.max(held.as_of);
+        let from = self.slice_of(as_of.minus(back));
+        let mut kept: BTreeMap<u32, Cells> = BTreeMap::new();
+        let mut add = |slice: u32, key: Key, cell: &Cell| {
+            let sum = kept.entry(slice).or_default().entry(key).or_default();
+            count(sum, cell);
+            if latency {
+                sum.latency.merge(&cell.latency);
+            }
         };
-        seen.push(held);
-        seen
+        for (slice, cells) in self.kept.range(from..) {
+            cells.iter().for_each(|(key, cell)| add(*slice, key.clone(), cell));
+        }
+        for (key, cell) in &held.cells {
+            // As when it is handed over: what is late counts with the first open slice.
+            let slice = key.slice.max(self.next);
+            if slice >= from {
+                add(slice, (key.stream, key.arm, key.dim.clone()), cell);
+            }
+        }
+        Slices { kept, light: BTreeMap::new(), widths: BTreeMap::new(), totals: Totals::default(), as_of, ..*self }
     }
 
     fn add(&mut self, slice: u32, key: &CellKey, cell: &Cell) {
@@ -174,10 +186,11 @@ impl Slices {
             return;
         }
         self.kept = self.kept.split_off(&first);
-        self.widths = self.widths.split_off(&first);
-        let (begin, length) = (|slice: u32| i64::try_from(u64::from(slice) * self.length).unwrap_or(i64::MAX), self.length);
-        let end = |slice: u32| begin(slice).saturating_add(i64::try_from(length).unwrap_or(i64::MAX));
-        self.light.retain(|slice, _| *slice >= first || keep(Offset(begin(*slice)), Offset(end(*slice))));
+        let (length, widths) = (self.length, &self.widths);
+        let begin = |slice: u32| Offset(i64::try_from(u64::from(slice) * length).unwrap_or(i64::MAX));
+        let end = |slice: u32| begin(slice.saturating_add(widths.get(&slice).copied().unwrap_or(1)));
+        self.light.retain(|slice, _| *slice >= first || keep(begin(*slice), end(*slice)));
+        self.widths.retain(|slice, _| *slice >= first || self.light.contains_key(slice));
     }
 
     /// The baseline has been looked at: it need not be kept for that any more.
@@ -248,7 +261,10 @@ impl Slices {
     /// Requests and failures of every slice that touches the time between two offsets (outward).
     #[must_use]
     pub fn between(&self, from: Offset, to: Offset) -> (u64, u64) {
-        let range = self.slice_of(from)..=self.slice_of(to);
+        let first = self.slice_of(from);
+        // A folded slice reaches further than its number says.
+        let reaching = self.widths.range(..first).next_back().filter(|(slice, width)| **slice + **width > first);
+        let range = reaching.map_or(first, |(slice, _)| *slice)..=self.slice_of(to);
         self.light
             .range(range)
             .fold((0, 0), |(due, failed), (_, l)| (due + u64::try_from(l.due).unwrap_or(0).max(l.done), failed + l.lost()))
@@ -329,5 +345,43 @@ mod tests {
         slices.finished = true;
         assert_eq!(slices.next_closed(), Some((10, 20)));
         assert_eq!(slices.next_closed(), None);
+    }
+
+    #[test]
+    fn a_folded_slice_is_one_unit_that_counts_as_long_as_it_is() {
+        let plan = crate::tests::quickstart();
+        let mut slices = Slices::new(&plan);
+        slices.push(&Snapshot { folded: 60, ..due(0, 600, 600, 60_000) });
+        slices.push(&Snapshot { folded: 60, ..due(60, 600, 597, 120_000) });
+        slices.push(&due(120, 10, 10, 300_000));
+        let units: Vec<_> = std::iter::from_fn(|| slices.next_closed()).take(3).collect();
+        assert_eq!(units, [(0, 60), (60, 120), (120, 121)]);
+        let second = |s: i64| Offset(s * 1_000_000_000);
+        assert_eq!(slices.between(second(100), second(110)), (600, 3), "from its middle");
+        assert_eq!(slices.between(second(120), second(121)), (10, 0), "it ends where the next begins");
+        // Long over, but its end lies in the time that is still counted.
+        slices.push(&due(300, 1, 1, 302_000));
+        while slices.next_closed().is_some() {}
+        slices.forget(|from, to| from <= second(115) && to >= second(110));
+        assert_eq!(slices.between(second(110), second(115)), (600, 3));
+        assert_eq!(slices.between(second(0), second(50)), (0, 0));
+    }
+
+    #[test]
+    fn a_look_at_counts_held_back_is_one_at_all_of_them() {
+        let plan = crate::tests::quickstart();
+        let mut slices = Slices::new(&plan);
+        slices.push(&due(0, 5, 5, 1_000));
+        slices.push(&due(1, 5, 4, 2_000));
+        let mut held = due(2, 5, 3, 3_000);
+        held.cells[0].1.latency.record(7);
+        let all = (0, Arm::All, Dim::Whole);
+        for latency in [false, true] {
+            let seen = slices.with(&held, Span::secs(2), latency);
+            let ok: Vec<u64> = seen.kept(0, 9).map(|(_, cells)| cells[&all].ok).collect();
+            assert_eq!((ok, seen.as_of), (vec![4, 3], held.as_of));
+            assert_eq!(seen.cells(0, 9)[&all].latency.count(), u64::from(latency));
+        }
+        assert_eq!(slices.as_of, Offset(2_000_000_000), "the slices themselves are as they were");
     }
 }
