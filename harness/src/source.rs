@@ -23,6 +23,8 @@ pub struct Loaded {
     pub base: PathBuf,
     /// Run at another time scale: never promotes.
     pub scaled: bool,
+    /// Nobody chose the seed: another process would draw another.
+    pub seed_drawn: bool,
 }
 
 /// Why there is no plan.
@@ -89,6 +91,7 @@ pub fn load(args: &cli::Scenario) -> Result<Loaded, NotLoaded> {
     no_policy(args).map_err(NotLoaded::Unreadable)?;
     let text = read(&args.scenario).map_err(NotLoaded::Unreadable)?;
     let set: BTreeMap<String, String> = args.set.iter().cloned().collect();
+    let drawn_seed = u64::from(rand::random::<u32>());
     let flaws = flaws();
     let kinds = kinds(&flaws);
     let source = Source {
@@ -98,7 +101,7 @@ pub fn load(args: &cli::Scenario) -> Result<Loaded, NotLoaded> {
         env: &|name| std::env::var(name).ok(),
         files: &Disk,
         seed: args.seed,
-        drawn_seed: u64::from(rand::random::<u32>()),
+        drawn_seed,
         confirm: args.confirm.as_deref(),
         kinds: &kinds,
     };
@@ -108,7 +111,8 @@ pub fn load(args: &cli::Scenario) -> Result<Loaded, NotLoaded> {
         .map_err(NotLoaded::Unreadable)?;
     match shakedown_scenario::check(&source) {
         Ok(checked) => {
-            let loaded = Loaded { checked, text, base, scaled: false };
+            let seed_drawn = args.seed.is_none() && checked.plan.seed == drawn_seed;
+            let loaded = Loaded { checked, text, base, scaled: false, seed_drawn };
             recordings(&loaded, &args.scenario)?;
             Ok(loaded)
         }

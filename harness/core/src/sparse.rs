@@ -64,8 +64,15 @@ impl Buckets {
         let mut new = Vec::new();
         let mut from = 0;
         for &(bucket, count) in &other.0 {
-            // Both ascend, so each is looked for behind the one before.
-            match self.0[from..].binary_search_by_key(&bucket, |(b, _)| *b) {
+            // Both ascend, so each is looked for behind the one before, and mostly lies close to it: in growing steps.
+            let (mut near, mut step) = (from, 1);
+            while self.0.get(near).is_some_and(|(b, _)| *b < bucket) {
+                from = near + 1;
+                near += step;
+                step *= 2;
+            }
+            let within = from..self.0.len().min(near + 1);
+            match self.0[within].binary_search_by_key(&bucket, |(b, _)| *b) {
                 Ok(at) => {
                     from += at;
                     self.0[from].1 += count;

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// Between two ticks; the journal is flushed at each.
@@ -140,6 +140,8 @@ struct Dispatcher {
     sink: Arc<dyn Sink>,
     started: Fact,
     epoch: Option<Instant>,
+    part: Part,
+    halted: watch::Sender<bool>,
     wall: fn() -> String,
     redact: Arc<dyn Fn(&str) -> String + Send + Sync>,
 }
@@ -178,6 +180,8 @@ impl Dispatcher {
             sink,
             started,
             epoch: w.epoch,
+            part: w.part,
+            halted: watch::Sender::new(false),
             wall: w.wall,
             redact: w.redact,
         }
@@ -207,6 +211,7 @@ impl Dispatcher {
             }
             Input::Done { effect, .. } => self.runner.ended(*effect),
             Input::Tick => self.chronicle.flush(),
+            Input::Halt(_) => drop(self.halted.send_replace(true)),
             _ => {}
         }
         let judged = matches!(what, Input::Tick | Input::Snapshot(_));
@@ -249,17 +254,29 @@ impl Dispatcher {
             self.chronicle.flush();
         }
         let work = self.world.clone().call(call, deadline);
-        // Connections opened long before a common epoch would be closed again by then.
-        let wait = match (self.epoch, call) {
-            (Some(at), Call::PrepareLoad) => at.saturating_duration_since(Instant::now()).saturating_sub(PREPARED_BEFORE),
-            _ => Duration::ZERO,
-        };
+        let wait = self.wait_before(call);
         let deadline = deadline.plus(Span(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)));
+        let mut halted = self.halted.subscribe();
         let waited = async move {
-            tokio::time::sleep(wait).await;
+            // Nobody who wants the run to end is kept waiting.
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                Ok(_) = halted.wait_for(|halted| *halted) => {}
+            }
             work.await
         };
         self.runner.start(id, deadline, waited);
+    }
+
+    /// What the other segments ask for.
+    fn wait_before(&self, call: Call) -> Duration {
+        match (self.epoch, call) {
+            // Connections opened long before a common epoch would be closed again by then.
+            (Some(at), Call::PrepareLoad) => at.saturating_duration_since(Instant::now()).saturating_sub(PREPARED_BEFORE),
+            // Workers may still be sending in the last slice of the controller's traffic, and wait for answers.
+            (Some(_), Call::StopServices) if self.part == Part::Controller => self.plan.slice.plus(self.plan.longest_timeout()).duration(),
+            _ => Duration::ZERO,
+        }
     }
 
     fn start_load(&mut self) -> Vec<Effect> {

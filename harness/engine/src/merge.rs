@@ -14,8 +14,8 @@ use shakedown_core::Plan;
 use shakedown_core::decision::Decision;
 use shakedown_core::event::{Event, Fact, HaltBy, Input};
 use shakedown_core::seams::{Assessor, Fail};
-use shakedown_core::snapshot::Sample;
-use shakedown_core::units::Offset;
+use shakedown_core::snapshot::{Sample, Snapshot, StreamTotals};
+use shakedown_core::units::{Offset, Span};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -47,7 +47,7 @@ pub fn merge(
             (Input::Assessed(_), _) => {}
             (what, _) => {
                 if what == Input::Fact(Fact::TrafficEnded) {
-                    whole.rest(workers)?;
+                    whole.rest(workers, plan.rollout.is_some().then_some((event.at, plan.slice)))?;
                     drained = true;
                 }
                 whole.append(event.at, what)?;
@@ -55,7 +55,7 @@ pub fn merge(
         }
     }
     if !drained {
-        whole.rest(workers)?;
+        whole.rest(workers, None)?;
     }
     let doubts = doubts(plan, controller, workers, segments.len());
     whole.journal.samples(&samples(segments, kept)?, &str::to_owned)?;
@@ -187,12 +187,18 @@ impl Whole<'_> {
         self.sum(at, known)
     }
 
-    /// What the workers reported after the controller's last report.
-    fn rest(&mut self, workers: &mut [Part]) -> Result<(), Fail> {
+    /// What the workers reported after the controller's last report. Where workers go on until they are told, the run ends
+    /// with the slice in which the controller's traffic did: they do not know of that end, and what they send after it
+    /// may meet an environment that is being taken down.
+    fn rest(&mut self, workers: &mut [Part], end: Option<(Offset, Span)>) -> Result<(), Fail> {
+        let of = |(at, slice): (Offset, Span)| u64::try_from(at.0).unwrap_or(0).div_ceil(slice.0.max(1));
+        self.pool.until = end.map(|end| u32::try_from(of(end)).unwrap_or(u32::MAX));
         let next = |worker: &Part, every| worker.ahead.as_ref().map(|raw| beat_of(raw.snapshot.as_of, every));
         while let Some(beat) = workers.iter().filter_map(|w| next(w, self.every)).min() {
             for worker in &mut *workers {
-                let reports = worker.up_to(beat, self.every)?;
+                let mut reports = worker.up_to(beat, self.every)?;
+                let after = |raw: &&mut Raw| end.is_some_and(|(at, slice)| raw.snapshot.as_of > at.plus(slice));
+                reports.iter_mut().filter(after).for_each(|raw| no_more_sent(&mut raw.snapshot));
                 self.pool.add(reports)?;
             }
             self.sum(self.at, Offset::MAX)?;
@@ -205,6 +211,15 @@ impl Whole<'_> {
         snapshot.as_of = snapshot.as_of.min(known);
         self.append(at, Input::Snapshot(snapshot))
     }
+}
+
+/// Takes out of a report what was sent after the end: cells are left out by their slice.
+fn no_more_sent(report: &mut Snapshot) {
+    for totals in report.streams.values_mut() {
+        *totals = StreamTotals { in_flight: totals.in_flight, ended: totals.ended, ..StreamTotals::default() };
+    }
+    report.first_answer.clear();
+    report.last_answer.clear();
 }
 
 /// Segments whose evidence is not whole.

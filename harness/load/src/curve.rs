@@ -3,8 +3,8 @@
 //! Rates are nanohertz and times nanoseconds, so an area is counted in atto-arrivals (10⁻¹⁸) and is exact for holds
 //! and ramps; only the sine of an unfinished wave period goes through `libm` (the same bits on every machine).
 
+use shakedown_core::Rate;
 use shakedown_core::plan::{Form, Segment};
-use shakedown_core::{Rate, Span};
 
 /// One arrival in area units.
 pub const ONE: u128 = 1_000_000_000_000_000_000;
@@ -54,12 +54,6 @@ pub fn last_rate(shape: &[Segment]) -> Rate {
     shape.last().map_or(Rate(0), |s| rate_at(s.form, s.length.0, s.length.0))
 }
 
-/// Length of a whole shape.
-#[must_use]
-pub fn length(shape: &[Segment]) -> Span {
-    Span(shape.iter().map(|s| s.length.0).sum())
-}
-
 /// r₀·t ± |r₁−r₀|·t²/(2L), without overflow: the square is split into quotient and remainder of 2L.
 fn ramp_area(from: u64, to: u64, length: u64, t: u64) -> u128 {
     let (t, two) = (u128::from(t.min(length)), 2 * u128::from(length.max(1)));
@@ -95,6 +89,7 @@ fn bulge(x: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shakedown_core::Span;
 
     fn brute(form: Form, length: u64, t: u64) -> f64 {
         let steps = 200_000u64;

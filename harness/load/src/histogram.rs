@@ -48,6 +48,7 @@ impl Histogram {
     }
 
     /// Adds what core counted.
+    #[cfg(test)]
     pub fn add(&mut self, other: &Sparse) {
         self.clipped += other.clipped;
         other.buckets.iter().for_each(|(value, n)| self.count(number(value), n));
@@ -75,6 +76,7 @@ impl Histogram {
     }
 
     /// Bytes of room.
+    #[cfg(test)]
     pub fn room(&self) -> usize {
         self.index.capacity() * size_of::<u16>() + self.pages.capacity() * size_of::<[u32; PAGE]>()
     }

@@ -36,11 +36,6 @@ pub struct Share {
 impl Share {
     /// Everything.
     pub const WHOLE: Share = Share { index: 0, of: 1 };
-
-    /// How many of the arrivals from `from` (one of the share's own) to before `to` are the share's.
-    pub(crate) fn count(self, from: u64, to: u64) -> u64 {
-        to.saturating_sub(from).div_ceil(u64::from(self.of.max(1)))
-    }
 }
 
 /// The arrivals of one open shape, in order.

@@ -88,6 +88,7 @@ const SILENT: (i64, i64) = (i64::MAX, i64::MIN);
 
 impl Recorder {
     /// Slices of `slice` ns (at least 1); at most `max_cells` different (stream, arm, dimension).
+    #[cfg(test)]
     #[must_use]
     pub fn new(slice: u64, max_cells: u32) -> Recorder {
         Recorder::sharing(slice, &Cells::new(max_cells))
@@ -219,7 +220,8 @@ impl Recorder {
         tally
     }
 
-    /// Changes a cell in core's form: slow, for what is rare.
+    /// Changes a cell in core's form: slow, for models.
+    #[cfg(test)]
     pub fn cell(&mut self, slice: u32, stream: u16, arm: Arm, dim: DimId, change: impl FnOnce(&mut Cell)) {
         let row = self.row(stream, arm, dim);
         let mut cell = Cell::default();

@@ -50,19 +50,6 @@ impl Source {
         Some(arrival)
     }
 
-    /// Takes all that are due by `now`; how many.
-    pub fn take_until(&mut self, now: Span, log: Option<&Log>) -> u64 {
-        match self {
-            Source::Paced(pacer) => pacer.take_until(now),
-            Source::Logged(at, share) => {
-                let due = log.map_or(0, |log| log.entries.partition_point(|e| e.due <= now.0)) as u64;
-                let taken = share.count(*at, due);
-                *at += taken * u64::from(share.of.max(1));
-                taken
-            }
-        }
-    }
-
     /// Whether the last rate goes on past the end; a replay never does.
     pub fn go_on(&mut self, goes_on: bool) {
         if let Source::Paced(pacer) = self {
@@ -114,16 +101,11 @@ mod tests {
         let mut union = Vec::new();
         for index in 0..3 {
             let mut source = Source::logged(Share { index, of: 3 });
-            let mut counting = source.clone();
             for second in 0..22 {
                 let now = Span::secs(second);
-                let mut taken = 0;
                 while source.peek(Some(&log)).is_some_and(|a| a.due <= now) {
                     union.extend(source.next(Some(&log)));
-                    taken += 1;
                 }
-                assert_eq!(counting.take_until(now, Some(&log)), taken);
-                assert_eq!(counting.peek(Some(&log)), source.peek(Some(&log)));
             }
         }
         union.sort_unstable_by_key(|a| a.k);

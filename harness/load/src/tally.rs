@@ -139,6 +139,7 @@ impl Tally {
     }
 
     /// Adds what was counted in core's form; slow.
+    #[cfg(test)]
     pub fn add(&mut self, cell: &Cell) {
         self.due += cell.due;
         self.ok += cell.ok;
@@ -181,6 +182,7 @@ impl Tally {
     }
 
     /// Bytes of room its histograms hold.
+    #[cfg(test)]
     pub(crate) fn room(&mut self) -> usize {
         self.histograms().iter().map(|h| h.room()).sum()
     }
@@ -197,6 +199,7 @@ impl Tally {
         *self.others.entry(status).or_default() += n;
     }
 
+    #[cfg(test)]
     fn histograms(&mut self) -> [&mut Histogram; 8] {
         [
             &mut self.latency,

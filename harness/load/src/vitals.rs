@@ -63,11 +63,6 @@ impl Watch {
         Watch { run_queue: Meter::open(SCHEDSTAT, 1), process, workers, quantum, spin }
     }
 
-    /// Quantum and spin in force from now on.
-    pub fn set(&mut self, quantum: Span, spin: Span) {
-        (self.quantum, self.spin) = (quantum, spin);
-    }
-
     /// What there is since the last look; for once a beat, on the thread that made it.
     #[must_use]
     pub fn look(&mut self, now: Offset) -> Vitals {

@@ -4,12 +4,17 @@
 use crate::reactor::Handle;
 use crate::session::{receive, send};
 use rustix::io::Errno;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Most reads in a row that find something before the task has to let others go first: a peer that never stops sending
+/// would keep the loop for itself.
+const READS: u32 = 64;
 
 /// A stream or datagram socket, registered once for its whole life.
 #[derive(Debug)]
@@ -18,6 +23,8 @@ pub struct Socket {
     fd: Option<OwnedFd>,
     handle: Handle,
     source: usize,
+    /// Reads in a row that found something.
+    reads: Cell<u32>,
 }
 
 const THERE: &str = "taken out only by `into_fd`, which consumes it";
@@ -29,7 +36,7 @@ impl Socket {
     /// The system's.
     pub fn new(handle: &Handle, fd: OwnedFd) -> io::Result<Socket> {
         let source = handle.watch(fd.as_fd())?;
-        Ok(Socket { fd: Some(fd), handle: handle.clone(), source })
+        Ok(Socket { fd: Some(fd), handle: handle.clone(), source, reads: Cell::new(0) })
     }
 
     /// The descriptor, no longer registered: for whoever goes on with it by [`Handle::register`].
@@ -87,6 +94,16 @@ impl Socket {
         result
     }
 
+    /// Whether a task that reads has to let others go first; it is woken again at once.
+    fn yields(&self, cx: &Context<'_>) -> bool {
+        let yields = self.reads.get() >= READS;
+        if yields {
+            self.reads.set(0);
+            cx.waker().wake_by_ref();
+        }
+        yields
+    }
+
     /// Does `attempt` again each time the socket becomes ready, until it does not block.
     pub(crate) fn poll_attempt<T>(
         &self,
@@ -94,11 +111,24 @@ impl Socket {
         cx: &mut Context<'_>,
         mut attempt: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
+        if !write && self.yields(cx) {
+            return Poll::Pending;
+        }
         loop {
-            ready!(self.handle.poll_ready(self.source, write, cx));
+            if self.handle.poll_ready(self.source, write, cx).is_pending() {
+                if !write {
+                    self.reads.set(0);
+                }
+                return Poll::Pending;
+            }
             match self.noted(write, attempt(self.as_fd())) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                other => return Poll::Ready(other),
+                other => {
+                    if !write {
+                        self.reads.set(self.reads.get() + 1);
+                    }
+                    return Poll::Ready(other);
+                }
             }
         }
     }

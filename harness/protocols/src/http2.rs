@@ -84,7 +84,8 @@ impl Http2 {
     /// # Errors
     /// Why there is no head of an answer.
     pub(crate) async fn call(&self, head: Head, body: Bytes, progress: &Progress) -> Result<(Response<RecvStream>, Slot), Broken> {
-        // A connection that had already ended costs nothing but itself, and there are only so many of them.
+        // A connection that served others and has ended costs nothing but itself, and there are only so many of them. One
+        // that never answered anybody is the server's refusal.
         let (mut moves, mut ended) = (0, 0);
         loop {
             let slot = self.0.pool.slot(progress).await?;
@@ -95,11 +96,11 @@ impl Http2 {
             let e = match slot.send(request, body.clone(), progress).await {
                 Ok(response) => return Ok((response, slot)),
                 Err(Unanswered::Broken(broken)) => return Err(broken),
-                Err(Unanswered::Unsent(e)) => {
+                Err(Unanswered::Unsent(e)) if slot.answered() => {
                     ended += 1;
                     e
                 }
-                Err(Unanswered::Unprocessed(e)) => {
+                Err(Unanswered::Unsent(e) | Unanswered::Unprocessed(e)) => {
                     moves += 1;
                     e
                 }

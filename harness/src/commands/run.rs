@@ -72,6 +72,9 @@ pub fn run(args: &cli::Run) -> anyhow::Result<Exit> {
 fn part(args: &cli::Run, loaded: &Loaded) -> Result<Option<Part>, Exit> {
     let mistake = |why: String| plan::not_loaded(NotLoaded::Mistakes(format!("{why}. Nothing was sent. (exit 2)")));
     let part = Part::of(args.segment, args.epoch).map_err(mistake)?;
+    if part.is_some_and(|p| p.of > 1) && loaded.seed_drawn {
+        return Err(mistake("all segments need the same seed; give --seed, or write `seed:` into the scenario".to_owned()));
+    }
     match part.map_or(Ok(()), |p| p.check(&loaded.checked.plan)) {
         Ok(()) => Ok(part),
         Err(Refused::Mistake(why)) => Err(mistake(why)),

@@ -110,8 +110,14 @@ fn decode(bytes: &[u8], mut each: impl FnMut(u64, u64)) -> Result<(), Fail> {
     let mut rest = &bytes[HEADER..];
     let mut at = 0_u64;
     let end = index(HIGHEST) + 1;
-    while !rest.is_empty() {
-        let number = unzigzag(&mut rest).ok_or_else(wrong)?;
+    while let Some((&first, after)) = rest.split_first() {
+        // Most counts and gaps are one byte.
+        let number = if first < 0x80 {
+            rest = after;
+            i64::from(first >> 1) ^ -i64::from(first & 1)
+        } else {
+            unzigzag(&mut rest).ok_or_else(wrong)?
+        };
         if number < 0 {
             at = at.saturating_add(number.unsigned_abs());
         } else {

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 /// The sum so far. What it keeps between beats is room.
 #[derive(Default)]
 pub(super) struct Pool {
+    /// Slices from this one on are left out.
+    pub until: Option<u32>,
     cells: BTreeMap<CellKey, Sum>,
     spare: Vec<Dense>,
     head: Option<Snapshot>,
@@ -45,6 +47,11 @@ impl Pool {
         let cells = std::mem::take(&mut raw.snapshot.cells);
         let mut lines = raw.lines();
         for (index, (key, cell)) in cells.into_iter().enumerate() {
+            if self.until.is_some_and(|until| key.slice >= until) {
+                let left_out = (0..KINDS).filter(|which| raw.has(index, *which)).count();
+                lines.by_ref().take(left_out).for_each(drop);
+                continue;
+            }
             let sum = self.cells.entry(key).or_default();
             sum.counts.merge(&cell);
             for which in 0..KINDS {

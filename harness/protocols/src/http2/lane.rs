@@ -32,6 +32,8 @@ pub(crate) struct Lane {
     pub(crate) active: Cell<u32>,
     /// Requests it has carried.
     pub(crate) carried: Cell<u32>,
+    /// One of them was answered.
+    pub(crate) answered: Cell<bool>,
     /// Most at once that the server allows.
     pub(crate) allowed: Cell<u32>,
     /// It takes no more requests.
@@ -80,6 +82,7 @@ pub(crate) async fn make(connector: &Connector) -> Result<Made, Broken> {
         place: Cell::new(0),
         active: Cell::new(0),
         carried: Cell::new(0),
+        answered: Cell::new(false),
         allowed: Cell::new(streams(&connection)),
         closing: Cell::new(false),
         idle_since: Cell::new(Instant::now()),

@@ -314,7 +314,14 @@ impl Slot {
         if !body.is_empty() {
             stream.send_data(body, true).map_err(answered)?;
         }
-        response.await.map_err(answered)
+        let response = response.await.map_err(answered)?;
+        self.lane.answered.set(true);
+        Ok(response)
+    }
+
+    /// The connection has answered a request, this or another.
+    pub(crate) fn answered(&self) -> bool {
+        self.lane.answered.get()
     }
 
     /// The connection takes no more requests.
