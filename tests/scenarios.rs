@@ -105,3 +105,30 @@ fn a_stall_shows_in_p99_and_not_in_p50() {
     judged_again(&s);
     nothing_left(&s);
 }
+
+#[test]
+fn load_alone_is_sent_in_time_and_says_so() {
+    let _alone = alone();
+    let (s, said) = run("load.yaml", &["--precision", "report"]);
+    assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
+    let d = s.decision();
+    let generator = &d["validity"]["generator"];
+    // 500/s for 8 s; the wave's 100 + 750 arrivals of two requests; 50 users of about two requests a second.
+    assert!(d["validity"]["sent"].as_u64().is_some_and(|n| (6000..7000).contains(&n)), "{}", d["validity"]);
+    assert!(generator["workers"].as_u64().is_some_and(|n| n >= 1), "{generator}");
+    for word in ["send error", "descriptors", "setting"] {
+        assert!(said.out.contains(word), "{word}: {}", said.out);
+    }
+    judged_again(&s);
+    nothing_left(&s);
+}
+
+#[test]
+fn a_dependency_may_be_as_slow_as_written() {
+    let _alone = alone();
+    let (s, said) = run("dependency-delay.yaml", &[]);
+    assert_eq!(said.code, 0, "{}\n{}", said.out, said.err);
+    assert!(s.decision()["faults"][0]["hits"].as_u64().is_some_and(|h| h > 0));
+    judged_again(&s);
+    nothing_left(&s);
+}

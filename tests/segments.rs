@@ -192,6 +192,7 @@ fn three_segments_send_every_arrival_once_and_are_judged_as_one_run() {
     assert_eq!(whole.code, 0, "{whole:?}");
     let want = counts(&parts.scratch.path("out"));
     let before = server.requests();
+    parts.epoch = epoch(AHEAD);
     parts.start();
     assert_eq!(parts.codes(), [Some(0), Some(0), Some(0)]);
     let merged = parts.merge_all();
@@ -296,14 +297,8 @@ fn a_worker_of_a_rollout_goes_on_until_it_is_told() {
 fn what_cannot_be_run_in_segments_is_refused_before_anything_is_sent() {
     let server = Rude::always(Manner::Fine);
     let plain = load(&server);
-    let waiting = format!(
-        "{}{}",
-        SHOP.replace("TARGET", "127.0.0.1:18081").replace(
-            "rollout:\n",
-            "  late:\n    target: shop\n    at: {stage: half}\n    shape: [{hold: 1s, rate: 10/s}]\n    requests: [{get: /products/p1}]\nrollout:\n"
-        ),
-        ""
-    );
+    let late = "  late: {target: shop, at: {stage: half}, shape: [{hold: 1s, rate: 10/s}], requests: [{get: /products/p1}]}\nrollout:\n";
+    let waiting = SHOP.replace("TARGET", "127.0.0.1:18081").replace("rollout:\n", late);
     let own = SHOP.replace("{shop: \"http://TARGET\"}", "{shop: pilot.router}").replace("TARGET", "127.0.0.1:18081");
     for (scenario, part, ahead, code, hint) in [
         (&plain, "2/2", "@1000000000".to_owned(), 3, "over or too near"),

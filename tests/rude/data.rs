@@ -1,9 +1,11 @@
 //! Rates and data nobody meant: shapes without arrivals, ten million a second, files that are empty, huge or change.
 
-use crate::common::{Scratch, alone};
+use crate::common::{Scratch, alone, until};
 use crate::run::{run, scenario};
 use crate::server::Rude;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -16,8 +18,9 @@ fn shapes_may_end_at_nothing_but_not_be_nothing() {
         let run = run(&s, &scenario(&target, &line(nothing), ""), Duration::from_secs(10), &[]);
         assert!(run.code == 2, "{nothing}: {run:#?}");
     }
-    let run = run(&s, &scenario(&target, &line("{hold: 500ms, rate: 40/s}, {ramp: 1s, to: 0/s}, {hold: 500ms, rate: 0/s}"), ""), Duration::from_secs(10), &[]);
-    run.all_ok("s", 40);
+    let ends = line("{hold: 1s, rate: 60/s}, {ramp: 1s, to: 0/s}, {hold: 500ms, rate: 0/s}");
+    let run = run(&s, &scenario(&target, &ends, ""), Duration::from_secs(10), &[]);
+    run.all_ok("s", 90);
     assert_eq!(run.code, 0, "{run:#?}");
 }
 
@@ -69,28 +72,40 @@ fn a_huge_file_is_read_within_bounds_and_may_change_while_the_run_lasts() {
     let target = format!("t: \"http://{}\"", server.address);
     let line = "s: {target: t, timeout: 2s, shape: [{hold: 3s, rate: 40/s}], data: {d: {csv: d.csv, pick: random}}, requests: [{get: \"/fine?{{ d.id }}\"}]}";
     let path = s.path("d.csv");
-    let mut file = std::io::BufWriter::new(std::fs::File::create(&path).expect("a file"));
+    let text = scenario(&target, line, "");
+    // Over what is read at all, and just below that.
+    for (rows, fits) in [(2_000_000, false), (660_000, true)] {
+        let size = data(&path, rows);
+        // Cut short while the run lasts: what was read stays.
+        let (victim, journal) = (path.clone(), s.path("out/journal.jsonl"));
+        let cut = fits.then(|| {
+            std::thread::spawn(move || {
+                until(Duration::from_secs(40), "load began", || {
+                    std::fs::read_to_string(&journal).is_ok_and(|j| j.contains("stream_started"))
+                });
+                std::fs::write(&victim, "id\n").expect("a file");
+            })
+        });
+        let run = run(&s, &text, Duration::from_secs(40), &[]);
+        println!("{} MiB of data: exit {}, {:?}, {} KiB", size >> 20, run.code, run.took, run.peak);
+        assert!(run.peak < 512 * 1024, "{} KiB", run.peak);
+        if let Some(cut) = cut {
+            cut.join().expect("it was cut");
+            run.all_ok("s", 120);
+            assert_eq!(run.code, 0, "{run:#?}");
+        } else {
+            assert!(run.code == 2 && run.err.contains("d.csv"), "{run:#?}");
+        }
+    }
+}
+
+/// Writes so many rows of a hundred bytes; says how large that is.
+fn data(path: &Path, rows: u32) -> u64 {
+    let mut file = BufWriter::new(File::create(path).expect("a file"));
     writeln!(file, "id,name,text").expect("written");
-    for n in 0..2_000_000 {
+    for n in 0..rows {
         writeln!(file, "{n},{n:030},{n:055}").expect("written");
     }
-    drop(file);
-    let size = std::fs::metadata(&path).expect("a file").len();
-    // Cut short while the run lasts: what was read stays.
-    let victim = path.clone();
-    let seen = std::thread::spawn({
-        let out = s.path("out/journal.jsonl");
-        move || {
-            crate::common::until(Duration::from_secs(60), "the journal", || {
-                std::fs::read_to_string(&out).is_ok_and(|j| j.contains("stream_started"))
-            });
-            std::fs::write(&victim, "id\n").expect("a file");
-        }
-    });
-    let run = run(&s, &scenario(&target, line, ""), Duration::from_secs(60), &[]);
-    seen.join().expect("the journal was seen");
-    println!("{} MiB of data: {:?}, {} KiB", size >> 20, run.took, run.peak);
-    run.all_ok("s", 120);
-    assert_eq!(run.code, 0, "{run:#?}");
-    assert!(run.peak < 1024 * 1024, "{} KiB", run.peak);
+    file.flush().expect("written");
+    std::fs::metadata(path).expect("a file").len()
 }

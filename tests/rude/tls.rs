@@ -2,7 +2,7 @@
 
 use crate::common::{Scratch, alone};
 use crate::run::{run, scenario};
-use crate::server::Rude;
+use crate::server::{Manner, Rude};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use rustls::server::{ServerConfig, ServerConnection};
 use rustls::{StreamOwned, pki_types::PrivateKeyDer};
@@ -54,7 +54,8 @@ fn certificates_and_ports_that_do_not_fit_count_as_tls() {
     for (name, pem) in [("good", good_pem), ("expired", expired_pem), ("future", future_pem), ("other", other_pem)] {
         s.write(&format!("{name}.pem"), &pem);
     }
-    let plain = Rude::by_path();
+    // Speaks first, so that nobody waits for the other.
+    let plain = Rude::always(Manner::Early);
     let at = |name: &str, port: u16, ca: &str| format!("{name}: {{url: \"https://localhost:{port}\", pin: 127.0.0.1{ca}}}");
     let targets = [
         at("good", good.port(), ", tls: {ca: good.pem}"),

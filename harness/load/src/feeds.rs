@@ -4,6 +4,7 @@ use crate::seeds::Seed;
 use shakedown_core::Fail;
 use shakedown_core::plan::{Feed, Pick};
 use std::fs::File;
+use std::io::Read as _;
 
 /// Most rows of one feed.
 pub const MAX_ROWS: usize = 5_000_000;
@@ -34,7 +35,8 @@ impl Rows {
         if size > MAX_BYTES {
             return Err(at(format!("{size} bytes; at most {MAX_BYTES}")));
         }
-        let mut reader = csv::Reader::from_reader(std::io::BufReader::new(file));
+        // It may grow while it is read.
+        let mut reader = csv::Reader::from_reader(std::io::BufReader::new(file.take(MAX_BYTES)));
         let columns: Vec<String> = reader.headers().map_err(|e| at(e.to_string()))?.iter().map(|h| h.trim().to_owned()).collect();
         if let Some(missing) = feed.columns.iter().find(|c| !columns.contains(c)) {
             return Err(at(format!("line 1: there is no column `{missing}`; there are {}", columns.join(", "))));
@@ -51,6 +53,9 @@ impl Rows {
         }
         if rows == 0 {
             return Err(at("has no rows below its header".to_owned()));
+        }
+        if rows != feed.rows {
+            return Err(at(format!("has {rows} rows, and had {} when it was checked: it changes; run again once it does not", feed.rows)));
         }
         let zipf = if let Pick::Zipf(millis) = feed.pick { cumulative_zipf(rows, f64::from(millis) / 1000.0) } else { Vec::new() };
         Ok(Rows { name: feed.name.clone(), columns, cells, rows, pick: feed.pick, zipf })
@@ -108,7 +113,8 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         let csv = file.path().to_str().unwrap().to_owned();
-        (file, Feed { name: "products".into(), csv, columns: vec!["id".into()], rows: 0, pick })
+        let rows = text.lines().count() as u64 - 1;
+        (file, Feed { name: "products".into(), csv, columns: vec!["id".into()], rows, pick })
     }
 
     #[test]
@@ -156,5 +162,8 @@ mod tests {
         assert!(why.contains("line: 3"), "{why}");
         let (_f, f) = feed("id\n", Pick::Random);
         assert!(Rows::read(&f).unwrap_err().0.contains("no rows"));
+        let (_f, f) = feed("id\na\nb\n", Pick::Random);
+        let why = Rows::read(&Feed { rows: 3, ..f }).unwrap_err().0;
+        assert!(why.contains("2 rows") && why.contains("had 3"), "{why}");
     }
 }

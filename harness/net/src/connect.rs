@@ -8,10 +8,12 @@ use crate::site::Site;
 use crate::socket::Socket;
 use crate::stream::{Stream, TlsStream};
 use crate::tls::TlsClient;
-use crate::trouble::NoConnection;
+use crate::trouble::{NoConnection, Shortage};
 use shakedown_core::snapshot::Failure;
 use shakedown_core::{Allowed, Fail};
+use std::cell::Cell;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long a target may take to be resolved and to accept the first connection.
@@ -19,11 +21,12 @@ pub const CHECK_WITHIN: Duration = Duration::from_secs(5);
 /// How long an address may take when there is another one to be tried.
 const EACH_WITHIN: Duration = Duration::from_secs(1);
 
-/// Makes connections along a route, on one loop. Cheap to clone.
+/// Makes connections along a route, on one loop. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
 pub struct Connector {
     handle: Handle,
     route: Route,
+    shortage: Rc<Cell<Shortage>>,
 }
 
 /// A new connection and what it took.
@@ -45,7 +48,7 @@ impl Connector {
     /// A connector on a loop.
     #[must_use]
     pub fn new(handle: &Handle, route: &Route) -> Connector {
-        Connector { handle: handle.clone(), route: route.clone() }
+        Connector { handle: handle.clone(), route: route.clone(), shortage: Rc::default() }
     }
 
     /// Where it leads.
@@ -58,6 +61,19 @@ impl Connector {
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// What this machine ran out of since the last call, whoever the connections were for.
+    #[must_use]
+    pub fn take_shortage(&self) -> Shortage {
+        self.shortage.take()
+    }
+
+    fn counted<T>(&self, made: Result<T, NoConnection>) -> Result<T, NoConnection> {
+        if let Err(no) = &made {
+            self.shortage.set(self.shortage.get().and(no));
+        }
+        made
     }
 
     /// Sees that the target is there: resolves its name and makes one connection without a handshake, within
@@ -88,6 +104,10 @@ impl Connector {
     /// # Errors
     /// Why there is none.
     pub async fn connect(&self) -> Result<Connected, NoConnection> {
+        self.counted(self.make().await)
+    }
+
+    async fn make(&self) -> Result<Connected, NoConnection> {
         let started = Instant::now();
         let (socket, place) = self.open().await?;
         let connect = started.elapsed();
@@ -110,6 +130,10 @@ impl Connector {
     /// # Errors
     /// Why there is none.
     pub async fn datagram(&self) -> Result<Socket, NoConnection> {
+        self.counted(self.make_datagram().await)
+    }
+
+    async fn make_datagram(&self) -> Result<Socket, NoConnection> {
         let End::Site(site) = &self.route.0.end else {
             return Err(NoConnection::new(Failure::Connect, "datagrams to Unix sockets are not supported"));
         };

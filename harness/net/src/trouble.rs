@@ -1,6 +1,7 @@
 //! Why there is no connection, and what errors of a connection mean: kinds and words for people. Must not do anything
 //! about it.
 
+use rustix::io::Errno;
 use rustls::{AlertDescription, CertificateError, Error};
 use shakedown_core::snapshot::Failure;
 use std::io;
@@ -15,6 +16,27 @@ pub struct NoConnection {
     pub why: String,
     /// The system's error number, for counting what ran out.
     pub errno: Option<i32>,
+}
+
+/// Connects that failed because this machine, not the target, had run out of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// For want of a descriptor (EMFILE, ENFILE).
+    pub descriptors: u64,
+    /// For want of a local port (EADDRNOTAVAIL).
+    pub ports: u64,
+}
+
+impl Shortage {
+    /// This and one more failed connect, if that is one.
+    pub(crate) fn and(mut self, no: &NoConnection) -> Shortage {
+        match no.errno.map(Errno::from_raw_os_error) {
+            Some(Errno::MFILE | Errno::NFILE) => self.descriptors += 1,
+            Some(Errno::ADDRNOTAVAIL) => self.ports += 1,
+            _ => {}
+        }
+        self
+    }
 }
 
 /// What TLS found wrong, as an `io::Error` of kind `InvalidData` carries it.

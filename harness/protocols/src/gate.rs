@@ -2,14 +2,12 @@
 //! know what is waited for.
 
 use crate::face::{Broken, Progress};
-use shakedown_net::Handle;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
 
 /// An outcome that another task tells.
 pub(crate) struct Wait<T> {
@@ -149,15 +147,4 @@ impl Drop for Pass {
             drop(room.waiting.tell_first(Ok(Pass(self.0.clone()))));
         }
     }
-}
-
-/// Waits for `work`, at most for `limit`; `None` when that has passed, `work` being dropped.
-pub(crate) async fn bounded<T>(handle: &Handle, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    let mut work = pin!(work);
-    let mut over = pin!(handle.sleep_until(Instant::now() + limit));
-    poll_fn(|cx| match work.as_mut().poll(cx) {
-        Poll::Ready(done) => Poll::Ready(Some(done)),
-        Poll::Pending => over.as_mut().poll(cx).map(|()| None),
-    })
-    .await
 }

@@ -3,7 +3,7 @@
 
 use crate::answer::Answer;
 use crate::face::{Ask, Broken, Client, Local, NewConnection, Part, Progress, Reply};
-use crate::gate::{Gate, Pass, bounded};
+use crate::gate::{Gate, Pass};
 use crate::http2::broken_io;
 use futures_util::{SinkExt, Stream as _};
 use http::{HeaderName, Request, header};
@@ -141,7 +141,7 @@ impl Shared {
                 while poll_fn(|cx| Pin::new(&mut socket).poll_next(cx)).await.transpose()?.is_some() {}
                 Ok::<(), Error>(())
             };
-            match bounded(&handle, CLOSED_WITHIN, closing).await {
+            match handle.before(Instant::now() + CLOSED_WITHIN, closing).await {
                 Some(Ok(())) => {}
                 Some(Err(e)) => tracing::debug!("a WebSocket was not closed in good order: {e}"),
                 None => tracing::debug!("a WebSocket was not closed within {CLOSED_WITHIN:?}"),

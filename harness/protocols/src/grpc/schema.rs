@@ -3,7 +3,6 @@
 use super::reflect;
 use crate::answer::MAX_BODY;
 use crate::face::Broken;
-use crate::gate::bounded;
 use crate::http2::Http2;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -15,7 +14,7 @@ use shakedown_core::Fail;
 use shakedown_core::plan::GrpcSchema;
 use shakedown_core::snapshot::Failure;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Names shown at most when one is not known.
 const NAMES: usize = 5;
@@ -55,7 +54,7 @@ impl Schema {
             }
             GrpcSchema::Reflection => {
                 let services = calls.iter().map(|call| split(call).map(|(service, _)| service)).collect::<Result<Vec<_>, _>>()?;
-                let asked = bounded(http.handle(), within, reflect::ask(http, &headers, &services)).await;
+                let asked = http.handle().before(Instant::now() + within, reflect::ask(http, &headers, &services)).await;
                 let late = || Fail::new(format!("the server's reflection did not answer within {within:?}; give a `.proto` file instead"));
                 Schema { types: asked.ok_or_else(late)?? }
             }

@@ -4,7 +4,7 @@
 use super::broken;
 use super::lane::{self, Lane, Made};
 use crate::face::{Broken, NewConnection, Progress};
-use crate::gate::{Queue, Wait, bounded};
+use crate::gate::{Queue, Wait};
 use bytes::Bytes;
 use h2::RecvStream;
 use h2::client::Connection;
@@ -174,7 +174,7 @@ impl Pool {
         self.dialing.set(self.dialing.get() + 1);
         let (pool, connector, handle) = (Weak::clone(&self.me), Rc::clone(&self.connector), self.handle.clone());
         self.handle.spawn(async move {
-            let made = bounded(&handle, READY_WITHIN, lane::make(&connector)).await;
+            let made = handle.before(Instant::now() + READY_WITHIN, lane::make(&connector)).await;
             let made = made.unwrap_or_else(|| Err((Failure::Connect, format!("no connection within {READY_WITHIN:?}"))));
             if let Some(pool) = pool.upgrade() {
                 pool.dialed(made, told.as_deref());
@@ -275,7 +275,7 @@ async fn drive(pool: Weak<Pool>, handle: Handle, lane: Rc<Lane>, mut connection:
     match end {
         Some(Ok(())) => {}
         Some(Err(e)) => tracing::debug!("an HTTP/2 connection ended: {e}"),
-        None => drop(bounded(&handle, CLOSED_WITHIN, connection).await),
+        None => drop(handle.before(Instant::now() + CLOSED_WITHIN, connection).await),
     }
 }
 
