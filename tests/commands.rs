@@ -19,7 +19,7 @@ fn help_version_kinds_and_completions() {
         assert!(s.run(&["completions", shell]).out.contains("shakedown"));
     }
     assert_eq!(s.run(&["runn"]).code, 2);
-    let later = s.run(&["search", "x.yaml", "--rate"]);
+    let later = s.run(&["compare", "one", "other"]);
     assert_eq!(later.code, 2);
     assert!(later.err.contains("not available yet"), "{}", later.err);
 }

@@ -1,6 +1,8 @@
 //! One run made by several generators: `run --segment i/n` of one scenario at once, then `merge`. Every arrival is sent by
 //! exactly one of them, the sum is judged as one run, and parts that do not belong together are refused.
 
+#![allow(clippy::disallowed_methods, reason = "a test is not the harness: its children need no keeper")]
+
 mod common;
 #[path = "common/rude.rs"]
 mod rude;

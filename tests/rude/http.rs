@@ -35,11 +35,8 @@ fn every_manner_of_rudeness_counts_as_what_it_is() {
     for (name, _) in MANNERS {
         // Looked into, a body is collected; otherwise it is only counted.
         let looked = if name == "endless-chunks" { ", expect: {body: nothing of the kind}" } else { "" };
-        writeln!(
-            streams,
-            "{name}: {{target: t, timeout: 400ms, shape: [{{hold: 1s, rate: 6/s}}], requests: [{{get: /{name}{looked}}}]}}"
-        )
-        .expect("text");
+        writeln!(streams, "{name}: {{target: t, timeout: 400ms, shape: [{{hold: 1s, rate: 6/s}}], requests: [{{get: /{name}{looked}}}]}}")
+            .expect("text");
     }
     streams += "fine: {target: t, timeout: 2s, shape: [{hold: 1s, rate: 50/s}], requests: [{get: /fine}]}\n";
     streams += "closing: {target: t, timeout: 2s, shape: [{hold: 1s, rate: 50/s}], requests: [{get: /closing}]}\n";
@@ -102,4 +99,5 @@ fn servers_that_speak_too_early_or_hang_up_on_everybody_bring_no_pass() {
     let sum = &run.streams["early"];
     println!("early: {sum:?}");
     assert_eq!(sum.due as u64, sum.ok + sum.failed.values().sum::<u64>(), "{sum:?}");
+    assert!(sum.failed.get("protocol").is_some_and(|n| *n > 0), "{sum:?}");
 }

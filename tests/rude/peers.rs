@@ -173,10 +173,8 @@ fn rude_tcp_and_udp_peers_are_counted_and_hold_nobody_up() {
     let targets = format!(
         "flood: \"tcp://{flood}\", more: \"tcp://{more}\", silent: \"tcp://{silent}\", closes: \"tcp://{closes}\", mute: \"udp://{mute}\", wrong: \"udp://{wrong}\", twice: \"udp://{twice}\", nobody: \"udp://{nobody}\""
     );
-    let mut streams: String = ["flood", "more", "silent", "closes"]
-        .iter()
-        .map(|n| stream(n, r#"{name: p, tcp: "PING\r\n", until: "\r\n"}"#))
-        .collect();
+    let mut streams: String =
+        ["flood", "more", "silent", "closes"].iter().map(|n| stream(n, r#"{name: p, tcp: "PING\r\n", until: "\r\n"}"#)).collect();
     streams += &["mute", "wrong", "twice", "nobody"].map(|n| stream(n, "{name: u, udp: \"abc\", expect: {body: abc}}")).concat();
     let run = run(&s, &scenario(&targets, &streams, ""), Duration::from_secs(20), &[]);
     println!("tcp and udp: {:?}, {} KiB", run.took, run.peak);

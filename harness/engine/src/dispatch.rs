@@ -21,8 +21,9 @@ use tokio::task::JoinHandle;
 
 /// Between two ticks; the journal is flushed at each.
 const TICK: Duration = Duration::from_millis(100);
-/// The epoch lies this far ahead when load is started, so that its first arrivals are not late already.
-const LEAD: Duration = Duration::from_millis(2);
+/// The epoch lies this far ahead when load is started, so that its first arrivals are not late already: what workers still
+/// do by then takes some ten microseconds.
+const LEAD: Duration = Duration::from_millis(1);
 /// How long before a common epoch targets are reached and connections opened.
 const PREPARED_BEFORE: Duration = Duration::from_secs(5);
 
@@ -259,9 +260,12 @@ impl Dispatcher {
         let mut halted = self.halted.subscribe();
         let waited = async move {
             // Nobody who wants the run to end is kept waiting.
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                Ok(_) = halted.wait_for(|halted| *halted) => {}
+            // A sleep of nothing would still take a millisecond.
+            if !wait.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    Ok(_) = halted.wait_for(|halted| *halted) => {}
+                }
             }
             work.await
         };

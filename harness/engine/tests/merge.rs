@@ -2,6 +2,8 @@
 //! any order; and evidence that is missing never becomes a pass.
 
 mod common;
+#[path = "common/virtual_days.rs"]
+mod virtual_days;
 
 use common::{Recording, plan};
 use shakedown_core::Event;
@@ -33,8 +35,8 @@ fn split(root: &Path, n: u32, seed: u64) -> Vec<(PathBuf, Segment)> {
 
 fn sum(dir: &Path) -> Snapshot {
     let mut all = Snapshot::default();
-    for event in journal::read(dir).unwrap() {
-        if let Input::Snapshot(s) = event.unwrap().what {
+    for event in journal::read(dir).expect("a journal") {
+        if let Input::Snapshot(s) = event.expect("whole").what {
             all.then(s);
         }
     }
@@ -108,4 +110,23 @@ fn other_events_are_the_controllers_in_its_order() {
     assert_eq!(facts(&out), facts(&parts[0].0));
     let counted: BTreeMap<u16, u64> = sum(&out).streams.iter().map(|(i, t)| (*i, t.sent)).collect();
     assert!(counted[&0] > 10_000);
+}
+
+#[test]
+fn what_a_worker_of_a_rollout_sends_after_the_end_is_left_out() {
+    let root = tempfile::tempdir().unwrap();
+    let plan = virtual_days::plan(3600);
+    let (one, two, out) = (root.path().join("one"), root.path().join("two"), root.path().join("out"));
+    Recording::new(LONG, 300.0, 5).write(&one);
+    Recording::new(LONG + 20, 300.0, 6).write(&two);
+    std::fs::create_dir(&out).unwrap();
+    merge(&plan, &[(one, segment(1, 2)), (two, segment(2, 2))], &out, &mut Judge::new(plan.clone()), (100, 100)).unwrap();
+    let all = sum(&out);
+    // The controller's traffic ended in the middle of second 41: that second is the last.
+    let seconds = LONG + 2;
+    assert_eq!(all.cells.iter().map(|(key, _)| u64::from(key.slice)).max(), Some(seconds - 1));
+    assert_eq!(all.cells.iter().map(|(_, cell)| cell.due).sum::<i64>(), (300 * (LONG + seconds)) as i64);
+    assert_eq!(all.streams[&0].sent, 300 * (LONG + seconds));
+    let histograms: u64 = all.cells.iter().map(|(_, cell)| cell.lag.count()).sum();
+    assert_eq!(histograms, 300 * (LONG + seconds), "what is left out is left out with its histograms");
 }

@@ -16,6 +16,10 @@ use std::cmp::Reverse;
 const PROBE_EVERY: Span = Span::secs(1);
 /// Most arrivals of one stream released before answers are looked at again.
 const AT_ONCE: u32 = 256;
+/// Most arrivals of one stream released before a report; what is due beyond is dropped without being looked at.
+const AT_A_BEAT: u32 = 1 << 18;
+/// A user whose arrival came to no request waits at least this long: never in a circle without time passing.
+pub const UNASKED: Span = Span::millis(1);
 
 /// One arrival that is due.
 #[derive(Clone, Copy, Debug)]
@@ -65,10 +69,35 @@ impl World<'_> {
         }
     }
 
-    /// Releases every arrival due up to `limit`.
+    /// Releases every arrival due up to `limit`, or drops those that are too many to be taken up one by one.
     pub fn release(&mut self, limit: i64) {
         for lane in 0..self.lanes.len() as u32 {
-            while self.release_some(lane, limit, u32::MAX) {}
+            if self.release_some(lane, limit, AT_A_BEAT) {
+                self.skip(lane, limit);
+            }
+        }
+    }
+
+    /// Drops what is due up to `limit`, slice by slice: as due, never sent. Which journeys they would have been is only
+    /// known on average.
+    fn skip(&mut self, index: u32, limit: i64) {
+        loop {
+            let flowing = self.flowing();
+            let lane = &mut self.lanes[index as usize];
+            let (Some(start), Some(source)) = (lane.started, &mut lane.source) else { return };
+            let (spec, log) = (lane.spec, lane.spec.log.as_ref());
+            let due = source.peek(log).map(|next| World::plus(start, next.due));
+            let Some(due) = due.filter(|due| *due <= limit) else { return };
+            let slice = self.recorder.slice(Offset(due));
+            let until = limit.min(self.recorder.end(slice).saturating_sub(1)).max(due);
+            // At least the one that is due, so this ends.
+            let n = source.skip_until(Offset(until).since(Offset(start)), log);
+            if flowing {
+                self.recorder.totals(spec.index).asked += n;
+                for (journey, n) in spec.share(n) {
+                    self.drop_arrivals(index, journey.map(|j| j as u32), slice, n);
+                }
+            }
         }
     }
 
@@ -133,7 +162,8 @@ impl World<'_> {
             return false;
         }
         if !self.admit(a.lane) {
-            self.drop_arrival(a.lane, a.journey, a.due);
+            let slice = self.recorder.slice(Offset(a.due));
+            self.drop_arrivals(a.lane, a.journey, slice, 1);
             return false;
         }
         let (life, slice) = (self.life(), self.recorder.slice(Offset(a.due)));
@@ -193,10 +223,10 @@ impl World<'_> {
         let k = user.turn * u64::from(users) + user.number;
         user.turn += 1;
         let a = Arrival { lane: user.lane, journey: Some(spec.pick(k) as u32), k, due: user.due, owner: Owner::User(index) };
-        self.recorder.totals(spec.index).asked += 1;
         if !self.begin(a) {
-            let now = self.now;
-            self.turn_over(index, k, a.due, now, None);
+            self.recorder.totals(spec.index).asked += 1;
+            let (later, jar) = (World::plus(self.now, UNASKED), self.users[index as usize].jar.take());
+            self.turn_over(index, k, a.due, later, jar);
         }
     }
 
@@ -208,8 +238,7 @@ impl World<'_> {
         user.jar = jar.filter(|_| spec.plan.cookies == Cookies::User);
         user.due = World::plus(done, between(think.0, think.1, spec.seed.at(k)));
         if user.due <= due {
-            // Never in a circle without time passing, even when nothing can be sent.
-            user.due = World::plus(due, Span::millis(1));
+            user.due = World::plus(due, UNASKED);
         }
         let due = user.due;
         if due <= self.now {
@@ -251,20 +280,28 @@ impl World<'_> {
             && let Some(&id) = self.gated.front()
         {
             let alive = self.alive(id);
-            if alive
-                && may
-                && let Err(wait) = self.ceilings.pass()
-            {
+            // One whose stream has ended is not let through any more.
+            let open = alive && may && !self.is_over(id.index);
+            if open && let Err(wait) = self.ceilings.pass() {
                 self.gate = self.now.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)).saturating_add(1);
                 return;
             }
             self.gated.pop_front();
-            if alive {
+            if alive && !open {
+                // It was not due yet.
+                self.retract(id.index);
+            } else if alive {
                 let (now, trip) = (self.now, &mut self.trips[id.index as usize]);
                 trip.due = now.max(trip.due);
                 self.ask(id.index);
             }
         }
+    }
+
+    /// Whether a trip that has asked nothing yet is of a user whose stream has ended.
+    fn is_over(&self, trip: u32) -> bool {
+        let trip = &self.trips[trip as usize];
+        matches!(trip.owner, Owner::User(user) if trip.last.is_none() && self.users[user as usize].end <= self.now)
     }
 
     /// The probe: one request a second from the first stream while the mode is `Probe`, by the run's first worker.

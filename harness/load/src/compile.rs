@@ -140,6 +140,15 @@ impl Stream {
 }
 
 impl Stream {
+    /// `n` arrivals over the journeys by weight (`None`: a replay); the last gets what is left over.
+    pub fn share(&self, n: u64) -> impl Iterator<Item = (Option<usize>, u64)> + '_ {
+        let total = u128::from(self.journeys.last().map_or(0, |j| j.upto).max(1));
+        let upto = move |j: &Journey| u64::try_from(u128::from(n) * u128::from(j.upto) / total).unwrap_or(n);
+        let before = std::iter::once(0).chain(self.journeys.iter().map(upto));
+        let shares = self.journeys.iter().map(upto).zip(before).enumerate().map(|(i, (to, from))| (Some(i), to - from));
+        shares.chain(self.journeys.is_empty().then_some((None, n))).filter(|(_, n)| *n > 0)
+    }
+
     /// Every request of every journey.
     pub fn requests(&self) -> impl Iterator<Item = &Request> {
         let steps = self.journeys.iter().flat_map(|j| &j.steps);

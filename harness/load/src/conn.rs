@@ -165,6 +165,12 @@ impl Conn {
         matches!(self.direct.try_read(buffer), Err(e) if would_block(&e))
     }
 
+    /// Whether the server has already said something: for a connection that has carried no request. What it said is
+    /// lost; such a connection is of no use.
+    pub fn talked_first(&mut self, buffer: &mut [u8]) -> bool {
+        matches!(self.direct.try_read(buffer), Ok(1..))
+    }
+
     /// What came of an answer that is not whole.
     pub fn take_partial(&mut self) -> Option<Box<Partial>> {
         self.partial.take()

@@ -2,6 +2,7 @@
 //! what a protocol does.
 
 use crate::answer::{Answer, Head};
+use crate::compile::Talk;
 use crate::link::Done;
 use crate::request::ids;
 use crate::trip::{NEVER, State, TripId};
@@ -16,11 +17,17 @@ impl World<'_> {
         let trip = &self.trips[index as usize];
         let lane = &self.lanes[trip.lane as usize];
         let ids = ids(self.run, trip, trip.attempt);
-        let Some(ready) = lane.ready(trip) else { return };
         let left = lane.spec.plan.timeout.0.saturating_sub(World::since(self.now, trip.due));
-        let asked = ready.wire.ask(&lane.base, &lane.values(trip), trip.jar(), &ids).and_then(|mut ask| {
+        let (talk, asked) = match lane.ready(trip) {
+            Some(ready) => (&ready.request.talk, ready.wire.ask(&lane.base, &lane.values(trip), trip.jar(), &ids)),
+            None => {
+                let (method, path, _) = lane.logged(trip.k);
+                (&Talk::Http, lane.replayed.ask(&lane.base, method, path, &ids, lane.spec.identifier.needs_body()))
+            }
+        };
+        let asked = asked.and_then(|mut ask| {
             ask.within = Some(std::time::Duration::from_nanos(left));
-            Ok((lane.link.client(&ready.request.talk)?.clone(), ask))
+            Ok((lane.link.client(talk)?.clone(), ask))
         });
         let (client, ask) = match asked {
             Ok(asked) => asked,

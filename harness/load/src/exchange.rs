@@ -71,6 +71,11 @@ impl World<'_> {
 
     /// Writes a trip's request to a connection.
     fn transmit(&mut self, conn: u32, index: u32) {
+        if self.conns[conn as usize].served == 0 && self.conns[conn as usize].talked_first(&mut self.buffer) {
+            self.drafted = None;
+            self.close(conn);
+            return self.attempt_over(index, Some((Failure::Protocol, "an answer came before the request".to_owned())), None);
+        }
         let (run, drafted) = (self.run, self.drafted.take() == Some(index));
         let trip = &self.trips[index as usize];
         let lane = &mut self.lanes[trip.lane as usize];
@@ -92,6 +97,13 @@ impl World<'_> {
             let bytes = lane.replayed.bare(&lane.base, method, path, &ids, &mut self.scratch.out);
             bytes.map(|()| connection.begin(self.scratch.out.as_bytes(), method == "HEAD", needs_body))
         };
+        let written = match begun {
+            Ok(written) => written,
+            Err(why) => {
+                self.close(conn);
+                return self.attempt_over(index, Some((Failure::Capture, why)), None);
+            }
+        };
         connection.trip = Some(index);
         let now = self.tick();
         let trip = &mut self.trips[index as usize];
@@ -106,14 +118,9 @@ impl World<'_> {
             totals.reused += u64::from(connection.served > 1);
             self.on_time(index, now);
         }
-        match begun {
-            Ok(Ok(())) => {}
+        if let Err(e) = written {
             // The server has closed it, perhaps after an answer: what came is looked at first.
-            Ok(Err(e)) => self.cut(conn, &e.to_string()),
-            Err(why) => {
-                self.close(conn);
-                self.attempt_over(index, Some((Failure::Capture, why)), None);
-            }
+            self.cut(conn, &e.to_string());
         }
     }
 
@@ -123,7 +130,7 @@ impl World<'_> {
         let trip = &self.trips[index as usize];
         let (Some(slice), Owner::Paced, 1, None) = (trip.slice, trip.owner, trip.attempt, &trip.last) else { return };
         let lane = &self.lanes[trip.lane as usize];
-        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+        for rows in lane.rows_of(trip) {
             self.recorder.at(slice, rows.of(shakedown_core::Arm::All)).send(World::since(sent, trip.due));
         }
     }
@@ -142,9 +149,16 @@ impl World<'_> {
             self.receive(index);
         }
         if ready.ended {
-            self.close_idle(index, life);
+            self.ended(index, life);
         }
         self.serve_waiting(lane);
+    }
+
+    /// The peer sends nothing more. A connection that carries another request by now (its last answer and the end came
+    /// together) is read to the end at once: this was the only event there will be.
+    fn ended(&mut self, index: u32, life: u32) {
+        let taken = self.conns.get(index as usize).is_some_and(|c| c.life == life && c.trip.is_some());
+        if taken { self.receive(index) } else { self.close_idle(index, life) }
     }
 
     /// A connection whose peer has ended is not kept.
@@ -313,7 +327,7 @@ impl World<'_> {
             return;
         }
         let lane = self.trips[id.index as usize].lane;
-        match made.map_err(|no| self.no_connection(no)).and_then(|c| {
+        match made.map_err(|no| (no.kind, no.why)).and_then(|c| {
             let new = NewConnection { connect: c.connect, tls: c.tls, resumed: c.resumed };
             self.keep(lane, c).map(|conn| (conn, new))
         }) {
@@ -354,17 +368,6 @@ impl World<'_> {
         }
     }
 
-    /// Why there is no connection, counted where the machine ran out of something.
-    fn no_connection(&mut self, no: NoConnection) -> Broken {
-        let ran_out = no.errno.map(rustix::io::Errno::from_raw_os_error);
-        match ran_out {
-            Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => self.recorder.vitals().no_descriptor += 1,
-            Some(rustix::io::Errno::ADDRNOTAVAIL) => self.recorder.vitals().no_port += 1,
-            _ => {}
-        }
-        (no.kind, no.why)
-    }
-
     /// Counts a new connection; for whom it was made, its times too.
     pub fn count_connection(&mut self, trip: Option<u32>, lane: u32, new: &NewConnection) {
         let lane = &self.lanes[lane as usize];
@@ -374,7 +377,7 @@ impl World<'_> {
         totals.resumed += u64::from(new.resumed);
         let Some(trip) = trip.map(|t| &self.trips[t as usize]) else { return };
         let Some(slice) = trip.slice else { return };
-        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+        for rows in lane.rows_of(trip) {
             let tally = self.recorder.at(slice, rows.of(shakedown_core::Arm::All));
             tally.connect(u64::try_from(new.connect.as_nanos()).unwrap_or(u64::MAX));
             if let Some(tls) = new.tls {

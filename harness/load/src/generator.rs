@@ -6,6 +6,7 @@ use crate::cells::Cells;
 use crate::collect::Collector;
 use crate::compile::{self, Stream};
 use crate::control::{Clock, Control};
+use crate::link::Described;
 use crate::precision::InForce;
 use crate::samples::Finale;
 use crate::worker::{self, Seat};
@@ -55,6 +56,8 @@ pub struct Shared {
     pub streams: Vec<Stream>,
     /// Ways to the targets in use, by name.
     pub routes: BTreeMap<String, Route>,
+    /// Descriptions of gRPC services by target: had once, by whichever worker is first.
+    pub schemas: BTreeMap<String, Described>,
     /// Limits.
     pub ceilings: Arc<Ceilings>,
     /// Which cells there may be.
@@ -65,13 +68,16 @@ pub struct Shared {
     pub finale: Finale,
 }
 
+/// Hears how something of a worker came out.
+type Outcome = oneshot::Receiver<Result<(), Fail>>;
+
 struct Generator {
     wiring: Wiring,
     streams: Mutex<Option<Vec<Stream>>>,
     shared: Mutex<Option<Arc<Shared>>>,
     /// What was told before there was anybody to hear it.
     early: Mutex<Early>,
-    workers: Mutex<Vec<oneshot::Receiver<Result<(), Fail>>>>,
+    workers: Mutex<Vec<Outcome>>,
 }
 
 #[derive(Default)]
@@ -120,6 +126,7 @@ impl Generator {
             segment,
             force,
             streams,
+            schemas: routes.keys().map(|name| (name.clone(), Described::default())).collect(),
             routes,
             ceilings: Arc::new(Ceilings::new(&w.plan, segment)),
             cells: Cells::new(w.plan.max_cells),
@@ -136,8 +143,8 @@ impl Generator {
         Ok(shared)
     }
 
-    /// Starts the worker threads; the receivers get their readiness.
-    fn spawn(&self, shared: &Arc<Shared>) -> Result<Vec<oneshot::Receiver<Result<(), Fail>>>, Fail> {
+    /// Starts the worker threads, as far as there can be any; the receivers get their readiness.
+    fn spawn(&self, shared: &Arc<Shared>) -> (Vec<Outcome>, Result<(), Fail>) {
         let mut all_ready = Vec::new();
         for worker in 0..usize::from(shared.force.workers) {
             let (ready, is_ready) = oneshot::channel();
@@ -155,11 +162,13 @@ impl Generator {
                 end.send(outcome).ok();
             };
             let thread = std::thread::Builder::new().name(format!("load-{worker}")).spawn(life);
-            thread.map_err(|e| Fail::new(format!("load cannot start its thread: {e}")))?;
+            if let Err(e) = thread {
+                return (all_ready, Err(Fail::new(format!("load cannot start its thread: {e}"))));
+            }
             self.workers.lock().expect(UNBROKEN).push(ended);
             all_ready.push(is_ready);
         }
-        Ok(all_ready)
+        (all_ready, Ok(()))
     }
 
     /// The shared part, once prepared.
@@ -181,8 +190,8 @@ impl Load for Generator {
     fn prepare(&self) -> Boxed<'_, Result<(), Fail>> {
         Box::pin(async move {
             let shared = self.share()?;
-            let mut outcome = Ok(());
-            for ready in self.spawn(&shared)? {
+            let (all, mut outcome) = self.spawn(&shared);
+            for ready in all {
                 let one = ready.await.unwrap_or_else(|_| Err(Fail::new("a load worker ended while it was being prepared")));
                 outcome = outcome.and(one);
             }

@@ -1,9 +1,9 @@
 //! One arrival from its first step to its last: think times, steps in order, how a whole journey is counted. Must not
 //! decide when it starts.
 
-use crate::arrive::between;
+use crate::arrive::{UNASKED, between};
 use crate::compile::Step;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, ungrouped};
 use crate::record::Rows;
 use crate::trip::{Last, NEVER, Owner, State};
 use crate::world::{Wake, World};
@@ -150,11 +150,12 @@ impl World<'_> {
         let trip = &self.trips[index as usize];
         let (lane, due) = (&self.lanes[trip.lane as usize], trip.due);
         let slice = self.recorder.slice(Offset(due));
-        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+        for rows in lane.rows_of(trip) {
             let tally = self.recorder.at(slice, rows.of(Arm::All));
             tally.due(1);
             tally.failed(Failure::Capture);
         }
+        ungrouped(&mut self.recorder, lane.groups_of(trip), lane.spec.index, slice, Failure::Capture, 1);
         self.samples.failed(|| Sample {
             at: Offset(due),
             stream: lane.spec.plan.name.clone(),
@@ -184,23 +185,29 @@ impl World<'_> {
             self.drafted = None;
         }
         if let Owner::User(user) = trip.owner {
+            let done = if trip.last.is_some() { done } else { World::plus(done, UNASKED) };
             self.turn_over(user, trip.k, trip.start, done, trip.extra.map(|e| e.jar));
         }
     }
 
-    /// Whatever is still open at the end was never answered; journeys that think are taken back.
+    /// Whatever is still open at the end was never answered; journeys that wait for nobody but the harness are taken back.
     pub fn abandon(&mut self) {
-        for (_, trip) in &self.trips {
-            let lane = &self.lanes[trip.lane as usize];
-            if let Some(slice) = trip.slice {
-                for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
-                    self.recorder.at(slice, rows.of(Arm::All)).failed(Failure::Unanswered);
+        // Those who wait for a connection first, so that they do not get what another gives back.
+        let waits = |state: &State| matches!(state, State::Waiting);
+        let (first, then): (Vec<_>, Vec<_>) = self.trips.iter().partition(|(_, t)| waits(&t.state));
+        let open: Vec<u32> = first.into_iter().chain(then).map(|(index, _)| index as u32).collect();
+        for index in open {
+            match self.trips[index as usize].state {
+                State::Waiting | State::Connecting(_) | State::Exchanging(_) | State::Asking(..) => {
+                    self.give_up(index, (Failure::Unanswered, "still open when load ended".to_owned()));
                 }
-            }
-            let Some(journey) = trip.journey else { continue };
-            for rows in &lane.routes[journey as usize].rows {
-                let tally = self.recorder.at(trip.whole, rows.of(Arm::All));
-                if matches!(trip.state, State::Thinking) { tally.due(-1) } else { tally.failed(Failure::Unanswered) }
+                State::BackingOff => {
+                    self.unanswered(index);
+                    self.count_whole(index, |t| t.failed(Failure::Unanswered));
+                    let now = self.now;
+                    self.end(index, now);
+                }
+                State::Moving | State::Thinking | State::Gated => self.retract(index),
             }
         }
     }

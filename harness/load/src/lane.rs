@@ -1,6 +1,6 @@
 //! One stream of a worker: its compiled requests towards its target, its connections, its arrivals. Plain data.
 
-use crate::compile::{Group, Request, Step, Stream};
+use crate::compile::{Group, Request, Step, Stream, Talk};
 use crate::conn::Conn;
 use crate::expect::Checks;
 use crate::format::{Base, Head, Wire};
@@ -79,6 +79,8 @@ pub struct Lane<'a> {
     pub rows: Vec<Rows>,
     /// Grouping objectives of a replay.
     pub groups: Vec<&'a Group>,
+    /// Replayed requests go over the direct path; else by the lane's client.
+    pub replays_directly: bool,
     /// Connections.
     pub pool: Pool,
     /// Open attempts by when they time out.
@@ -123,6 +125,7 @@ impl<'a> Lane<'a> {
         let seeds = Seeds { step: spec.seed.and("step"), feed: spec.seed.and("feed") };
         let replayed = Head::new(&base, std::iter::empty());
         let groups = spec.groups.iter().filter(|g| g.wants("", "")).collect();
+        let replays_directly = link.is_direct(&Talk::Http);
         let pool = Pool { max: connections.max(1), open: 0, idle: List::default(), waiting: List::default(), seen: SeenHead::default() };
         Lane {
             spec,
@@ -132,6 +135,7 @@ impl<'a> Lane<'a> {
             replayed,
             rows,
             groups,
+            replays_directly,
             pool,
             timeouts: List::default(),
             source: None,
@@ -153,6 +157,19 @@ impl<'a> Lane<'a> {
     #[must_use]
     pub fn ready(&self, trip: &Trip) -> Option<&Ready<'a>> {
         self.routes[trip.journey? as usize].steps[trip.step as usize].as_ref()
+    }
+
+    /// Where a trip's request is counted.
+    #[inline]
+    #[must_use]
+    pub fn rows_of(&self, trip: &Trip) -> &[Rows] {
+        self.ready(trip).map_or(&self.rows, |r| &r.rows)
+    }
+
+    /// Grouping objectives that judge a trip's request.
+    #[must_use]
+    pub fn groups_of(&self, trip: &Trip) -> &[&'a Group] {
+        self.ready(trip).map_or(&self.groups, |r| &r.groups)
     }
 
     /// What fills the holes of a trip's request.

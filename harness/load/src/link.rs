@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// How long the descriptions of gRPC services may take to come.
 const SCHEMA_WITHIN: Duration = Duration::from_secs(10);
@@ -30,6 +31,33 @@ pub enum Done {
 /// What tasks have come to: at most one entry a trip.
 #[derive(Debug, Default)]
 pub struct Completions(RefCell<VecDeque<Done>>);
+
+/// What a target's gRPC services look like, or why that is not known; for all workers.
+pub type Described = OnceCell<Result<Schema, Fail>>;
+
+/// What a stream's link is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct Purpose<'a> {
+    /// Where to.
+    pub target: &'a Target,
+    /// The stream.
+    pub stream: &'a Stream,
+    /// Every stream of the run: gRPC services are described once for all that use them.
+    pub all: &'a [Stream],
+    /// This worker's part of the stream's connections.
+    pub policy: &'a Connections,
+    /// Base URLs by target.
+    pub targets: &'a BTreeMap<String, String>,
+}
+
+impl Purpose<'_> {
+    /// The gRPC calls made to the target, by path.
+    fn calls(&self) -> Vec<String> {
+        let streams = self.all.iter().filter(|s| s.plan.target == self.target.name);
+        let calls = streams.flat_map(Stream::requests).filter(|r| matches!(r.talk, Talk::Grpc));
+        calls.filter_map(|r| r.path.constant(Place::Path, self.targets)?.ok()).collect()
+    }
+}
 
 /// A stream's way to its target.
 #[derive(Clone)]
@@ -58,17 +86,13 @@ impl Completions {
 }
 
 impl Link {
-    /// The way of a stream to its target, with the clients its steps need. `policy` is this worker's part of the stream's.
+    /// The way of a stream to its target, with the clients its steps need. `described` is the target's, filled by the first
+    /// worker that needs it.
     ///
     /// # Errors
     /// When the descriptions of gRPC services cannot be had, or one of its calls is not among them.
-    pub async fn open(
-        connector: Connector,
-        target: &Target,
-        stream: &Stream,
-        policy: &Connections,
-        targets: &BTreeMap<String, String>,
-    ) -> Result<Link, Fail> {
+    pub async fn open(connector: Connector, purpose: Purpose<'_>, described: &Described) -> Result<Link, Fail> {
+        let Purpose { target, stream, policy, .. } = purpose;
         let talks = |wanted: fn(&Talk) -> bool| stream.requests().any(|r| wanted(&r.talk));
         let two = target.http == HttpVersion::Two && (talks(|t| matches!(t, Talk::Http)) || stream.log.is_some());
         let grpc = talks(|t| matches!(t, Talk::Grpc));
@@ -76,10 +100,9 @@ impl Link {
         let mut link =
             Link { connector: connector.clone(), version: target.http, http2: None, grpc: None, websocket: None, tcp: None, udp: None };
         if grpc && let Some(http2) = &http2 {
-            let calls = stream.requests().filter(|r| matches!(r.talk, Talk::Grpc));
-            let paths: Vec<String> = calls.filter_map(|r| r.path.constant(Place::Path, targets)?.ok()).collect();
-            let loaded = Schema::load(&target.grpc, Path::new("."), http2, HeaderMap::new(), &paths, SCHEMA_WITHIN).await;
-            let schema = loaded.map_err(|e| Fail::new(format!("target `{}`: {e}", target.name)))?;
+            let calls = purpose.calls();
+            let load = || Schema::load(&target.grpc, Path::new("."), http2, HeaderMap::new(), &calls, SCHEMA_WITHIN);
+            let schema = described.get_or_init(load).await.clone().map_err(|e| Fail::new(format!("target `{}`: {e}", target.name)))?;
             link.grpc = Some(Rc::new(Grpc::new(http2.clone(), schema)));
         }
         if let Some(http2) = http2.filter(|_| two) {

@@ -97,6 +97,17 @@ impl Outcome {
     }
 }
 
+/// Counts `n` logical requests of a slice that nobody answered into the groups: as due, and failed for the same reason.
+pub fn ungrouped(recorder: &mut Recorder, groups: &[&Group], stream: u16, slice: u32, kind: Failure, n: u64) {
+    for group in groups {
+        let dim = recorder.group(&group.objective, NO_GROUP);
+        let row = recorder.row(stream, Arm::All, dim);
+        let tally = recorder.at(slice, row);
+        tally.due(i64::try_from(n).unwrap_or(i64::MAX));
+        tally.all_failed(kind, n);
+    }
+}
+
 /// Which groups, and of what.
 #[derive(Clone, Copy, Debug)]
 pub struct Grouped<'g, 'a> {

@@ -120,31 +120,35 @@ impl Pacer {
         Some(Arrival { k: self.k, due: Span(due) })
     }
 
-    /// Takes all own arrivals due by `now`; how many. Constant ones are counted in closed form.
-    pub fn take_until(&mut self, now: Span) -> u64 {
-        if self.poisson.is_some() {
-            let mut taken = 0;
-            while self.peek().is_some_and(|a| a.due <= now) {
-                self.next();
-                taken += 1;
-            }
-            return taken;
-        }
+    /// Passes over all own arrivals due by `now`, in closed form; how many. The times of Poisson ones would have to be drawn
+    /// one by one, so their expected number is taken, at least the one that is due.
+    pub fn skip_until(&mut self, now: Span) -> u64 {
         if self.peek().is_none_or(|a| a.due > now) {
             return 0;
         }
         // There is an arrival before the end, so the shape has a last nanosecond.
         let until = if self.goes_on { now.0 } else { now.0.min(self.end - 1) };
-        let part = self.part_at(until);
-        let reached = (part.before + part.area_to(until - part.from)) / ONE + 1;
-        let within = (part.before + part.area).div_ceil(ONE);
-        let all = u64::try_from(reached.min(within)).unwrap_or(u64::MAX);
-        let taken = all.saturating_sub(self.k).div_ceil(self.of);
-        self.k += taken * self.of;
-        self.target += u128::from(taken) * self.stride;
+        let (area, within) = {
+            let part = self.part_at(until);
+            (part.before + part.area_to(until - part.from), (part.before + part.area).div_ceil(ONE))
+        };
+        let skipped = match &mut self.poisson {
+            None => {
+                let all = u64::try_from((area / ONE + 1).min(within)).unwrap_or(u64::MAX);
+                let skipped = all.saturating_sub(self.k).div_ceil(self.of);
+                self.target += u128::from(skipped) * self.stride;
+                skipped
+            }
+            Some(rng) => {
+                let more = area.saturating_sub(self.target) / self.stride;
+                self.target = area.max(self.target) + exponentials(rng, self.of);
+                u64::try_from(more).unwrap_or(u64::MAX).saturating_add(1)
+            }
+        };
+        self.k = self.k.saturating_add(skipped.saturating_mul(self.of));
         self.last = until;
         self.find();
-        taken
+        skipped
     }
 
     /// Expected arrivals of the whole in [from, to), past the end too when the last rate goes on.

@@ -152,6 +152,12 @@ impl Recorder {
         u32::try_from(slice).unwrap_or(u32::MAX)
     }
 
+    /// When a slice ends, ns after the epoch.
+    #[must_use]
+    pub fn end(&self, slice: u32) -> i64 {
+        i64::try_from((u64::from(slice) + 1).saturating_mul(self.slice)).unwrap_or(i64::MAX)
+    }
+
     /// The number of a row. Rows that are never counted cost nothing and are not held against the bound on cells.
     pub fn row(&mut self, stream: u16, arm: Arm, dim: DimId) -> RowId {
         let rows = &mut self.rows;

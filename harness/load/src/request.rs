@@ -4,10 +4,10 @@ use crate::answer::Answer;
 use crate::compile::Talk;
 use crate::format::Ids;
 use crate::lane::Lane;
-use crate::outcome::{Grouped, Outcome, has_body};
+use crate::outcome::{Grouped, Outcome, has_body, ungrouped};
 use crate::samples::BODY;
 use crate::seeds::{Label, Seed};
-use crate::trip::{Last, NEVER, State, Trip};
+use crate::trip::{Last, NEVER, Owner, State, Trip};
 use crate::world::{Wake, World};
 use shakedown_core::plan::{Cookies, RetryOn};
 use shakedown_core::snapshot::{Failure, Sample};
@@ -17,6 +17,11 @@ use shakedown_protocols::Broken;
 impl World<'_> {
     /// Sends a logical request and counts it as due.
     pub fn ask(&mut self, index: u32) {
+        let trip = &self.trips[index as usize];
+        if trip.last.is_none() && matches!(trip.owner, Owner::User(_)) {
+            let stream = self.lanes[trip.lane as usize].spec.index;
+            self.recorder.totals(stream).asked += 1;
+        }
         if let Err(why) = self.draft(index) {
             self.unmade(index, &why);
             return;
@@ -25,7 +30,7 @@ impl World<'_> {
         let slice = self.recorder.slice(Offset(trip.due));
         (trip.slice, trip.asked, trip.attempt) = (Some(slice), trip.due, 0);
         let lane = &self.lanes[trip.lane as usize];
-        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+        for rows in lane.rows_of(trip) {
             let tally = self.recorder.at(slice, rows.of(Arm::All));
             tally.due(1);
             tally.lag(World::since(now, trip.due));
@@ -60,7 +65,7 @@ impl World<'_> {
     pub fn attempt(&mut self, index: u32) {
         let probe = self.trips[index as usize].probes();
         if !self.may_send(probe) || !self.take_attempt() {
-            self.close_call(index, |t| t.failed(Failure::Unanswered));
+            self.unanswered(index);
             self.retract(index);
             return;
         }
@@ -74,9 +79,24 @@ impl World<'_> {
             self.attempt_over(index, Some(late(timeout)), None);
             return;
         }
-        let direct = lane.ready(trip).is_none_or(|r| r.direct);
+        if trip.attempt > 1
+            && let Some(slice) = trip.slice
+        {
+            lane.rows_of(trip).iter().for_each(|rows| self.recorder.at(slice, rows.of(Arm::All)).retries(1));
+        }
+        let direct = lane.ready(trip).map_or(lane.replays_directly, |r| r.direct);
         lane.timeouts.insert_sorted(&mut self.trips, index, |t: &Trip| t.due);
         if direct { self.acquire(index) } else { self.exchange(index) }
+    }
+
+    /// Closes a logical request of which no further attempt is made: nobody answered it.
+    pub fn unanswered(&mut self, index: u32) {
+        let trip = &self.trips[index as usize];
+        let lane = &self.lanes[trip.lane as usize];
+        if let Some(slice) = trip.slice {
+            ungrouped(&mut self.recorder, lane.groups_of(trip), lane.spec.index, slice, Failure::Unanswered, 1);
+        }
+        self.close_call(index, |t| t.failed(Failure::Unanswered));
     }
 
     /// Changes where the logical request is counted and closes it.
@@ -84,7 +104,7 @@ impl World<'_> {
         let trip = &mut self.trips[index as usize];
         let Some(slice) = trip.slice.take() else { return };
         let lane = &self.lanes[trip.lane as usize];
-        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
+        for rows in lane.rows_of(trip) {
             change(self.recorder.at(slice, rows.of(Arm::All)));
         }
     }
@@ -111,8 +131,7 @@ impl World<'_> {
         };
         let outcome = outcome(lane, trip, failure.as_ref().map(|f| f.0), answer, done);
         let (stream, due, asked, attempt) = (lane.spec.index, trip.due, trip.asked, trip.attempt);
-        let ready = lane.ready(trip);
-        let (rows, groups) = ready.map_or((&lane.rows, &lane.groups), |r| (&r.rows, &r.groups));
+        let (rows, groups) = (lane.rows_of(trip), lane.groups_of(trip));
         outcome.attempted(&mut self.recorder, rows, due);
         if answer.is_some() {
             self.recorder.answered(outcome.arm, Offset(outcome.done));
@@ -150,12 +169,9 @@ impl World<'_> {
         (trip.due, trip.state) = (due, State::BackingOff);
         let before = trip.slice.replace(slice).unwrap_or(slice);
         let lane = &self.lanes[trip.lane as usize];
-        for rows in lane.ready(trip).map_or(&lane.rows, |r| &r.rows) {
-            if before != slice {
-                self.recorder.at(before, rows.of(Arm::All)).due(-1);
-                self.recorder.at(slice, rows.of(Arm::All)).due(1);
-            }
-            self.recorder.at(slice, rows.of(Arm::All)).retries(1);
+        for rows in lane.rows_of(trip).iter().filter(|_| before != slice) {
+            self.recorder.at(before, rows.of(Arm::All)).due(-1);
+            self.recorder.at(slice, rows.of(Arm::All)).due(1);
         }
         let id = self.id(index);
         self.wake_at(due, Wake::Trip(id));
@@ -169,7 +185,7 @@ impl World<'_> {
         let later = trip.step as usize + 1 < spec.journeys[journey as usize].steps.len();
         let kept = match spec.plan.cookies {
             Cookies::None => false,
-            Cookies::User => later || matches!(trip.owner, crate::trip::Owner::User(_)),
+            Cookies::User => later || matches!(trip.owner, Owner::User(_)),
             Cookies::Journey => later,
         };
         if kept && answer.header(&http::header::SET_COOKIE).is_some() {

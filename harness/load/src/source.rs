@@ -50,6 +50,19 @@ impl Source {
         Some(arrival)
     }
 
+    /// Passes over everything due by `now`; how many that is. Takes the same time however many they are.
+    pub fn skip_until(&mut self, now: Span, log: Option<&Log>) -> u64 {
+        match self {
+            Source::Paced(pacer) => pacer.skip_until(now),
+            Source::Logged(at, share) => {
+                let (due, of) = (log.map_or(0, |log| log.entries.partition_point(|e| e.due <= now.0)) as u64, u64::from(share.of.max(1)));
+                let skipped = due.saturating_sub(*at).div_ceil(of);
+                *at += skipped * of;
+                skipped
+            }
+        }
+    }
+
     /// Whether the last rate goes on past the end; a replay never does.
     pub fn go_on(&mut self, goes_on: bool) {
         if let Source::Paced(pacer) = self {

@@ -66,6 +66,11 @@ impl Tally {
         self.failed[kind as usize] += 1;
     }
 
+    /// So many requests that did not.
+    pub fn all_failed(&mut self, kind: Failure, n: u64) {
+        self.failed[kind as usize] += n;
+    }
+
     /// Attempts beyond the first.
     #[inline]
     pub fn retries(&mut self, n: u64) {

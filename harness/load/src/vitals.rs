@@ -2,26 +2,22 @@
 //! Reads a few small kernel files that stay open; must not judge what it finds.
 
 use rustix::param::clock_ticks_per_second;
-use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 use shakedown_core::snapshot::Vitals;
 use shakedown_core::{Offset, Span};
-use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use shakedown_net::limits;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 
 /// How often what belongs to the whole process is looked at.
 const PROCESS_EVERY: Span = Span::secs(1);
 /// Bytes of a kernel file that are read: its first line is what counts.
 const FIRST_LINE: usize = 256;
-/// Descriptors counted one by one, where the kernel does not give their number (before Linux 6.2).
-const MOST_COUNTED: usize = 4_096;
 const SECOND: u64 = 1_000_000_000;
 /// This thread's scheduler statistics: time on a processor, time waiting for one (ns), turns.
 const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
 /// The machine's processor times.
 const STAT: &str = "/proc/stat";
-/// The process's descriptors.
-const DESCRIPTORS: &str = "/proc/self/fd";
 
 /// Looks at one worker thread, and at the process where it is the one to do so.
 #[derive(Debug)]
@@ -76,7 +72,8 @@ impl Watch {
         if let Some(process) = &mut self.process {
             if now >= process.next {
                 process.next = now.plus(PROCESS_EVERY);
-                process.seen = (descriptors(), getrlimit(Resource::Nofile).current.unwrap_or(0));
+                // What the kernel does not show counts as zero.
+                process.seen = (limits::open_descriptors().unwrap_or(0), limits::descriptor_limit());
                 vitals.steal = process.steal.read().saturating_mul(process.tick);
             }
             (vitals.descriptors, vitals.descriptors_max) = process.seen;
@@ -105,14 +102,6 @@ impl Meter {
     }
 }
 
-/// Open descriptors of this process; zero where it cannot be found out.
-fn descriptors() -> u64 {
-    match fs::metadata(DESCRIPTORS) {
-        Ok(about) if about.size() > 0 => about.size(),
-        _ => fs::read_dir(DESCRIPTORS).map_or(0, |all| all.take(MOST_COUNTED).count() as u64),
-    }
-}
-
 /// Processor time of the calling thread, ns.
 #[must_use]
 pub fn processor_time() -> u64 {
@@ -123,6 +112,7 @@ pub fn processor_time() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::io::Write as _;
 
     #[test]

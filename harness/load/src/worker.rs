@@ -5,7 +5,7 @@ use crate::control::{Clock, Told};
 use crate::format::Base;
 use crate::generator::Shared;
 use crate::lane::Lane;
-use crate::link::{Completions, Link};
+use crate::link::{Completions, Link, Purpose};
 use crate::priority;
 use crate::record::Recorder;
 use crate::render::{Place, Values};
@@ -30,7 +30,8 @@ use tokio::sync::oneshot;
 const PREPARE_WITHIN: Duration = Duration::from_secs(60);
 /// How long past the longest timeout open requests are waited for at the end.
 const DRAIN_MARGIN: Span = Span::secs(2);
-/// Above this part of a processor, real-time priority is given up: it would starve whoever is measured.
+/// Above this part of a processor, real-time priority is given up: it would starve whoever is measured. Less where the
+/// workers together would take more than all processors but one.
 const GREEDY: f64 = 0.7;
 
 /// A worker's place.
@@ -58,8 +59,15 @@ struct Beats {
     next: i64,
     spent: u64,
     last: i64,
-    relaxed: bool,
+    /// Part of a processor above which real time is given up; `None` once it is.
+    greedy: Option<f64>,
     watch: Watch,
+}
+
+/// Part of a processor that each of `workers` may take in real time on a machine with so many.
+fn greedy(workers: u16, cores: usize) -> f64 {
+    let free = cores.saturating_sub(1).max(1) as f64;
+    GREEDY * (free / f64::from(workers.max(1))).min(1.0)
 }
 
 /// The whole life of a worker thread.
@@ -122,7 +130,8 @@ async fn prepare(shared: Arc<Shared>, worker: usize, handle: shakedown_net::Hand
         let connector = Connector::new(&handle, &shared.routes[&stream.plan.target]);
         let policy = part(&stream.plan.connections, &shared, worker);
         let base = base(&shared, target, connector.route(), &policy, targets.clone())?;
-        let link = Link::open(connector, target, stream, &policy, &targets).await?;
+        let purpose = Purpose { target, stream, all: &shared.streams, policy: &policy, targets: &targets };
+        let link = Link::open(connector, purpose, &shared.schemas[&stream.plan.target]).await?;
         let no = |why: String| Fail::new(format!("target `{}`: connections cannot be opened: {why}", stream.plan.target));
         let (mut direct, mut opened) = (Vec::new(), Vec::new());
         if policy.reuse {
@@ -202,7 +211,8 @@ fn live(shared: &Arc<Shared>, worker: usize, reactor: &mut Reactor, prepared: Ve
     }
     let every = i64::try_from(plan.snapshot_every().0).unwrap_or(i64::MAX);
     let watch = Watch::new(worker == 0, shared.force.workers, shared.force.quantum, shared.force.spin);
-    let mut beats = Beats { every, next: 0, spent: processor_time(), last: world.now, relaxed: false, watch };
+    let greedy = greedy(shared.force.workers, std::thread::available_parallelism().map_or(1, usize::from));
+    let mut beats = Beats { every, next: 0, spent: processor_time(), last: world.now, greedy: Some(greedy), watch };
     beats.next = (world.now.max(0) / every + 1) * every;
     follow(shared, worker, reactor, &mut world, &mut beats, &clock)?;
     world.abandon();
@@ -316,8 +326,8 @@ impl Beats {
         let snapshot = world.take(used);
         let at = world.now;
         clock.collector.add(worker, (at / self.every).unsigned_abs(), snapshot);
-        if !self.relaxed && used as f64 > GREEDY * World::since(at, self.last) as f64 {
-            self.relaxed = true;
+        if self.greedy.is_some_and(|most| used as f64 > most * World::since(at, self.last) as f64) {
+            self.greedy = None;
             let priority = priority::relax();
             tracing::warn!(?priority, "load needs most of a processor; it is scheduled like everybody else from here on");
         }

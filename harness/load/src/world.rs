@@ -7,6 +7,7 @@ use crate::cookies::Jar;
 use crate::format::Scratch;
 use crate::lane::Lane;
 use crate::link::Completions;
+use crate::outcome::ungrouped;
 use crate::precision::InForce;
 use crate::record::Recorder;
 use crate::samples::{Redactor, Samples};
@@ -323,18 +324,19 @@ impl<'a> World<'a> {
         }
     }
 
-    /// An arrival that was not admitted.
-    pub fn drop_arrival(&mut self, lane: u32, journey: Option<u32>, due: i64) {
+    /// `n` arrivals of a slice that were not admitted: their first requests, and their journeys, failed without being sent.
+    pub fn drop_arrivals(&mut self, lane: u32, journey: Option<u32>, slice: u32, n: u64) {
         let lane = &self.lanes[lane as usize];
-        let slice = self.recorder.slice(Offset(due));
-        self.recorder.totals(lane.spec.index).dropped += 1;
+        self.recorder.totals(lane.spec.index).dropped += n;
         let route = journey.map(|j| &lane.routes[j as usize]);
-        let first = route.and_then(|r| r.steps.iter().flatten().next()).map_or(&lane.rows, |ready| &ready.rows);
-        for rows in first.iter().chain(route.iter().flat_map(|r| &r.rows)) {
+        let first = route.and_then(|r| r.steps.iter().flatten().next());
+        let (rows, groups) = first.map_or((&lane.rows, &lane.groups), |ready| (&ready.rows, &ready.groups));
+        for rows in rows.iter().chain(route.iter().flat_map(|r| &r.rows)) {
             let tally = self.recorder.at(slice, rows.of(Arm::All));
-            tally.due(1);
-            tally.failed(Failure::Dropped);
+            tally.due(i64::try_from(n).unwrap_or(i64::MAX));
+            tally.all_failed(Failure::Dropped, n);
         }
+        ungrouped(&mut self.recorder, groups, lane.spec.index, slice, Failure::Dropped, n);
     }
 
     /// Everything observed since the last call. `cpu` is the worker's processor time since then.
@@ -345,6 +347,12 @@ impl<'a> World<'a> {
             let totals = self.recorder.totals(lane.spec.index);
             totals.in_flight = lane.in_flight;
             totals.ended = lane.ended;
+        }
+        for lane in &self.lanes {
+            let short = lane.link.connector().take_shortage();
+            let vitals = self.recorder.vitals();
+            vitals.no_descriptor += short.descriptors;
+            vitals.no_port += short.ports;
         }
         let now = Offset(self.tick());
         self.recorder.take(now, cpu)

@@ -37,4 +37,4 @@ pub use socket::Socket;
 pub use stream::{Stream, TlsStream};
 pub use task::TaskId;
 pub use tls::Alpn;
-pub use trouble::{NoConnection, failure_of};
+pub use trouble::{NoConnection, Shortage, failure_of};

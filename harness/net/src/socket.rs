@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Most reads in a row that find something before the task has to let others go first: a peer that never stops sending
 /// would keep the loop for itself.
-const READS: u32 = 64;
+const READS: u32 = 16;
 
 /// A stream or datagram socket, registered once for its whole life.
 #[derive(Debug)]

@@ -121,6 +121,19 @@ impl<T> Drop for Place<T> {
     }
 }
 
+/// Ends this turn of the task, which is woken again at once: a peer that never stops sending must not keep the loop.
+pub(crate) async fn let_others_go() {
+    let mut over = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut over, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
 impl Gate {
     pub(crate) fn new(room: u32) -> Gate {
         Gate(Rc::new(Room { free: Cell::new(room.max(1)), waiting: Queue::default() }))

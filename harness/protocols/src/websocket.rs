@@ -3,7 +3,7 @@
 
 use crate::answer::Answer;
 use crate::face::{Ask, Broken, Client, Local, NewConnection, Part, Progress, Reply};
-use crate::gate::{Gate, Pass};
+use crate::gate::{Gate, Pass, let_others_go};
 use crate::http2::broken_io;
 use futures_util::{SinkExt, Stream as _};
 use http::{HeaderName, Request, header};
@@ -22,6 +22,12 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 /// Longest message taken.
 const MAX_MESSAGE: usize = 4 << 20;
+/// Most bytes that wait to be written: a message of ours, or answers to the pings of a peer that does not read.
+const MAX_UNSENT: usize = MAX_MESSAGE + FLUSH_AT;
+/// With more bytes than this the peer has to take some before another message is added.
+const FLUSH_AT: usize = 256 << 10;
+/// Most messages taken in a row before others have their turn.
+const FRAMES: u32 = 32;
 /// How long the closing handshake may take; the answer is complete by then.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 /// What the handshake sets itself.
@@ -62,6 +68,7 @@ impl WebSocket {
         progress.sends();
         let mut answer = Answer::new(progress, ask.keep);
         let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE)).max_frame_size(Some(MAX_MESSAGE));
+        let config = config.max_write_buffer_size(MAX_UNSENT);
         let (mut socket, response) = match client_async_with_config(request, new.stream, Some(config)).await {
             Ok(opened) => opened,
             Err(Error::Http(refusal)) => {
@@ -73,7 +80,13 @@ impl WebSocket {
             Err(e) => return Err(broken(e)),
         };
         answer.head(response.status().as_u16(), response.into_parts().0.headers);
+        let mut unsent = 0;
         for text in send {
+            unsent += text.len();
+            if unsent > FLUSH_AT {
+                socket.flush().await.map_err(broken)?;
+                unsent = text.len();
+            }
             socket.feed(Message::Text(Utf8Bytes::from(text))).await.map_err(broken)?;
         }
         socket.flush().await.map_err(broken)?;
@@ -138,7 +151,13 @@ impl Shared {
             let closing = async {
                 socket.close(None).await?;
                 // Whatever still comes before the server's own Close is of no interest.
-                while poll_fn(|cx| Pin::new(&mut socket).poll_next(cx)).await.transpose()?.is_some() {}
+                let mut passed = 0u32;
+                while poll_fn(|cx| Pin::new(&mut socket).poll_next(cx)).await.transpose()?.is_some() {
+                    passed += 1;
+                    if passed.is_multiple_of(FRAMES) {
+                        let_others_go().await;
+                    }
+                }
                 Ok::<(), Error>(())
             };
             match handle.before(Instant::now() + CLOSED_WITHIN, closing).await {
@@ -153,7 +172,12 @@ impl Shared {
 
 /// Takes one message; `false` when the server closed. Each is a line of the body.
 async fn take(socket: &mut WebSocketStream<Stream>, answer: &mut Answer) -> Result<bool, Broken> {
+    let mut passed = answer.reply().messages;
     loop {
+        passed += 1;
+        if passed.is_multiple_of(FRAMES) {
+            let_others_go().await;
+        }
         let message = match poll_fn(|cx| Pin::new(&mut *socket).poll_next(cx)).await {
             None | Some(Ok(Message::Close(_))) => return Ok(false),
             Some(Ok(message)) => message,

@@ -49,8 +49,11 @@ pub fn merge(args: &cli::Merge) -> anyhow::Result<Exit> {
     Ok(decision.exit)
 }
 
+/// A segment's directory and what it says of itself.
+type Part = (PathBuf, Segment);
+
 /// The parts by index, and their plan.
-fn read(args: &cli::Merge) -> anyhow::Result<(Vec<(PathBuf, Segment)>, Arc<Plan>)> {
+fn read(args: &cli::Merge) -> anyhow::Result<(Vec<Part>, Arc<Plan>)> {
     if let Some(unknown) = args.report.iter().find(|r| !crate::registry::REPORTERS.iter().any(|k| k.name() == r.as_str())) {
         bail!("there is no report format `{unknown}`; see `shakedown kinds`");
     }

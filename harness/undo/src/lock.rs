@@ -44,7 +44,9 @@ impl EnvLock {
         }
         let holder = Holder { run: owner.run.clone(), pid: owner.pid, since: now() };
         let text = serde_json::to_string(&holder).map_err(|e| fail(e.into()))?;
-        file.set_len(0).and_then(|()| file.write_all(text.as_bytes())).map_err(fail)?;
+        // Cut after writing, not before: emptying a file that holds something may wait for the disk. Who reads in between
+        // finds no JSON, and says so.
+        file.write_all(text.as_bytes()).and_then(|()| file.set_len(text.len() as u64)).map_err(fail)?;
         Ok(EnvLock { _file: file })
     }
 }

@@ -11,6 +11,10 @@ use std::path::Path;
 
 /// Longest line of either file; more is damage, not evidence.
 const LONGEST_LINE: u64 = 256 * 1024 * 1024;
+/// Read at once.
+const BUFFER: usize = 64 * 1024;
+/// Room made beforehand for a stretch of histograms; what a line says of its length is not believed beyond it.
+const ROOM: usize = 1024 * 1024;
 
 /// The events of a run, in order.
 pub struct Reader {
@@ -29,7 +33,8 @@ pub struct Reader {
 pub fn read(dir: &Path) -> Result<Reader, Fail> {
     let open = |name: &str| {
         let path = dir.join(name);
-        File::open(&path).map(BufReader::new).map_err(|e| Fail::new(format!("cannot open {}: {e}; is it a run directory?", path.display())))
+        let buffered = |file| BufReader::with_capacity(BUFFER, file);
+        File::open(&path).map(buffered).map_err(|e| Fail::new(format!("cannot open {}: {e}; is it a run directory?", path.display())))
     };
     Ok(Reader { journal: open(JOURNAL)?, histograms: open(HISTOGRAMS)?, position: 0, next_seq: 0, truncated: false, ended: false })
 }
@@ -95,7 +100,7 @@ impl Reader {
         } else {
             self.histograms.seek(SeekFrom::Start(offset)).map_err(gone)?;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity((length as usize).min(ROOM));
         (&mut self.histograms).take(u64::from(length)).read_to_end(&mut bytes).map_err(gone)?;
         self.position = offset + bytes.len() as u64;
         if bytes.len() != length as usize || crc32fast::hash(&bytes) != crc {

@@ -32,7 +32,7 @@ pub fn plan(seconds: u64) -> Plan {
         "setup": [], "teardown": [], "preflight": [],
         "streams": [{"name": "shoppers", "target": "shop", "at": {"at": 0}, "warmup": 0, "timeout": SECOND, "retry": null,
             "model": {"open": {"poisson": false, "shape": [{"length": seconds * SECOND, "form": {"hold": 300_000}}]}},
-            "connections": serde_json::to_value(shakedown_core::plan::Connections::default()).unwrap(),
+            "connections": serde_json::to_value(shakedown_core::plan::Connections::default()).expect("plain data"),
             "cookies": "none", "feeds": [], "journeys": []}],
         "faults": [], "rollout": null, "windows": [], "guards": [], "verdict": {"mandatory": [], "at_least": null},
         "files": {}, "secrets": [],

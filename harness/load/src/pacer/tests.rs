@@ -132,32 +132,46 @@ fn shares_together_are_exactly_the_whole() {
 }
 
 #[test]
-fn taking_until_is_taking_one_by_one() {
+fn skipping_is_taking_one_by_one() {
     for (number, shape) in shapes().iter().enumerate() {
-        for poisson in [None, Some(Seed::of(5))] {
-            for share in [Share::WHOLE, Share { index: 2, of: 3 }] {
-                let (mut jumps, mut steps) = (Pacer::shared(shape, poisson, share), Pacer::shared(shape, poisson, share));
-                let mut now = 0;
-                for n in 0..400u64 {
-                    let on = n % 50 > 30;
-                    jumps.go_on(on);
-                    steps.go_on(on);
-                    // Moments on arrivals, just before them, and anywhere.
-                    now = match (n % 3, steps.peek()) {
-                        (0, Some(next)) => next.due.0,
-                        (1, Some(next)) => next.due.0.saturating_sub(1).max(now),
-                        _ => now + Seed::of(9).at(n).below(40_000_000),
-                    };
-                    let mut taken = 0;
-                    while steps.peek().is_some_and(|a| a.due.0 <= now) {
-                        steps.next();
-                        taken += 1;
-                    }
-                    assert_eq!(jumps.take_until(Span(now)), taken, "shape {number}, turn {n}, {now}");
-                    assert_eq!(jumps.peek(), steps.peek(), "shape {number}, turn {n}, {now}");
+        for share in [Share::WHOLE, Share { index: 2, of: 3 }] {
+            let (mut jumps, mut steps) = (Pacer::shared(shape, None, share), Pacer::shared(shape, None, share));
+            let mut now = 0;
+            for n in 0..400u64 {
+                let on = n % 50 > 30;
+                jumps.go_on(on);
+                steps.go_on(on);
+                // Moments on arrivals, just before them, and anywhere.
+                now = match (n % 3, steps.peek()) {
+                    (0, Some(next)) => next.due.0,
+                    (1, Some(next)) => next.due.0.saturating_sub(1).max(now),
+                    _ => now + Seed::of(9).at(n).below(40_000_000),
+                };
+                let mut taken = 0;
+                while steps.peek().is_some_and(|a| a.due.0 <= now) {
+                    steps.next();
+                    taken += 1;
                 }
+                assert_eq!(jumps.skip_until(Span(now)), taken, "shape {number}, turn {n}, {now}");
+                assert_eq!(jumps.peek(), steps.peek(), "shape {number}, turn {n}, {now}");
             }
         }
+    }
+}
+
+#[test]
+fn skipped_poisson_arrivals_are_as_many_as_expected() {
+    for share in [Share::WHOLE, Share { index: 1, of: 4 }] {
+        let mut pacer = Pacer::shared(&[hold(100, 1_000_000)], Some(Seed::of(3)), share);
+        let (mut skipped, mut before) = (0, 0);
+        for second in 1..=100 {
+            skipped += pacer.skip_until(Span(Span::secs(second).0 - 1));
+            let next = pacer.peek();
+            assert!(next.is_none_or(|a| a.due >= Span(Span::secs(second).0 - 1) && a.k > before), "{next:?}");
+            before = next.map_or(before, |a| a.k);
+        }
+        let expected = 100_000_000 / u64::from(share.of);
+        assert!(skipped.abs_diff(expected) < 300, "{skipped} of {expected}");
     }
 }
 
@@ -175,7 +189,7 @@ fn three_days_end_on_the_exact_nanosecond() {
         assert_eq!(last.due.0, due(last.k));
         // One by one over the last ten seconds.
         let mut pacer = Pacer::new(&shape, None);
-        pacer.take_until(Span::secs(hours - 10));
+        pacer.skip_until(Span::secs(hours - 10));
         let last = pacer.last().unwrap();
         assert_eq!((last.k, last.due.0), (total - 1, due(total - 1)));
     }
@@ -184,7 +198,7 @@ fn three_days_end_on_the_exact_nanosecond() {
 #[test]
 fn the_fastest_and_the_slowest_are_fine() {
     let mut fast = Pacer::new(&[hold(1, 10_000_000)], None);
-    assert_eq!(fast.take_until(Span::millis(500)), 5_000_001);
+    assert_eq!(fast.skip_until(Span::millis(500)), 5_000_001);
     assert_eq!(fast.by_ref().count(), 4_999_999);
     let day = Segment { length: Span::secs(86_400), form: Form::Hold(Rate(1)) };
     assert_eq!(all(&mut Pacer::new(&[day], None)).len(), 1);
