@@ -46,6 +46,24 @@ fn a_scenario_that_never_holds_says_so_after_one_run() {
 }
 
 #[test]
+fn a_rate_too_low_to_prove_anything_is_no_breakage() {
+    let _alone = alone();
+    let s = Scratch::new();
+    let (said, found) = search(&s, "scenarios/dependency-delay.yaml", &["--rate", "20/s..600/s", "--confidence", "50%", "--runs", "3"]);
+    assert_eq!((said.code, found["runs"].as_array().map(Vec::len)), (12, Some(1)), "{said:?}");
+    assert!(said.out.contains("UNKNOWN") && !said.out.contains("BREAKS"), "{}", said.out);
+}
+
+#[test]
+fn the_rate_is_varied_over_the_whole_shape() {
+    let _alone = alone();
+    let s = Scratch::new();
+    let (said, found) = search(&s, "scenarios/dependency-delay.yaml", &["--rate", "300/s..600/s", "--confidence", "50%", "--runs", "4"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!((found["held"]["level"].as_str(), found["margin"].as_f64()), (Some("600/s"), Some(2.0)), "{found:#}");
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_sent() {
     let s = Scratch::new();
     for (args, hint) in [

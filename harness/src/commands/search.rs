@@ -234,6 +234,12 @@ fn end(axis: &Axis, known: &Known, tried: &[Tried], declared: Option<f64>, row: 
             out += &declared
                 .map_or(String::new(), |d| format!(" margin  {:.2} x the {} the scenario declares\n", level / d, Rate::from_per_second(d)));
         }
+        None if undecided(known, tried) => {
+            let low = text(axis.range.low);
+            out += &format!(
+                "UNKNOWN the run at {what} {low}, the lowest level searched, could decide nothing: let it run longer, or begin higher\n"
+            );
+        }
         None => out += &format!("BREAKS  at {what} {} already, the lowest level searched\n", text(axis.range.low)),
     }
     match (known.held, known.broke) {
@@ -284,11 +290,19 @@ fn record(axis: &Axis, known: &Known, tried: &[Tried], declared: Option<f64>, se
     })
 }
 
-/// 0 a settled answer; 10 the lowest level does not hold; 4 the generator gave way first; 12 not settled.
+/// The lowest level that did not hold was not proven to fail either: too few requests, mostly.
+fn undecided(known: &Known, tried: &[Tried]) -> bool {
+    let broke = known.broke.and_then(|level| of(tried, level, Came::NotHeld));
+    broke.is_some_and(|t| matches!(t.decision.exit, Exit::Inconclusive | Exit::Invalid))
+}
+
+/// 0 a settled answer; 10 the lowest level does not hold; 4 the generator gave way first; 12 not settled, or not decided
+/// even at the lowest level.
 fn exit(known: &Known, tried: &[Tried]) -> Exit {
     let broke = known.broke.and_then(|level| of(tried, level, Came::NotHeld));
     match (known.held, broke) {
         (_, Some(t)) if own(&t.decision) => Exit::Invalid,
+        (None, _) if undecided(known, tried) => Exit::Inconclusive,
         (None, _) => Exit::Rollback,
         _ if known.settled => Exit::Promote,
         _ => Exit::Inconclusive,
